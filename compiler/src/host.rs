@@ -1,0 +1,127 @@
+//! The machine, as a value.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::AbsolutePath;
+use crate::question::Platform;
+
+/// The facts about a machine that lowering uses. The runner probes a real one; tests make one by hand;
+/// `fence compile --host FILE` reads one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Host {
+    /// The platform.
+    pub platform: Platform,
+    /// The person.
+    pub person: Person,
+    /// The directory the command starts in.
+    pub cwd: AbsolutePath,
+    /// The root of the repository that holds it, if one does (a linked worktree's own root).
+    pub git_root: Option<AbsolutePath>,
+    /// Directories that git needs beside `git_root`: a linked worktree's common directory.
+    pub git_common: Option<AbsolutePath>,
+    /// The names of the caller's environment variables.
+    pub environment_names: BTreeSet<String>,
+    /// The values of those that the policy names as variables (`$NAME`), and of `PATH`. No other value is a fact.
+    pub environment: BTreeMap<String, String>,
+    /// What the kernel offers.
+    pub features: Features,
+    /// Files never writable from inside: the policy's texts, fence's state folder.
+    pub protected: Vec<AbsolutePath>,
+}
+
+/// The person who runs the command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Person {
+    /// The login name.
+    pub name: String,
+    /// The home directory.
+    pub home: AbsolutePath,
+    /// The user number.
+    pub uid: u32,
+    /// The group number.
+    pub gid: u32,
+}
+
+/// What a Linux kernel offers here. On another platform everything is absent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Features {
+    /// `uname -r`, its first two numbers.
+    pub kernel: (u32, u32),
+    /// Whether a user namespace can be made and used (probed by a map write, not by the clone).
+    pub user_namespaces: Support,
+    /// The version of Landlock; 0: none.
+    pub landlock_abi: u32,
+    /// Whether seccomp filters can be installed.
+    pub seccomp: Support,
+    /// Whether a fresh `/proc` may be mounted in a namespace of one's own.
+    pub fresh_proc: Support,
+    /// Whether `mount_setattr`, `open_tree` and `move_mount` work (5.12).
+    pub mount_api: Support,
+    /// Whether `vm.memfd_noexec` exists in a pid namespace (6.3).
+    pub memfd_noexec: Support,
+    /// Whether `kernel.pid_max` belongs to a pid namespace (6.14).
+    pub pid_max: Support,
+    /// Whether `TIOCSTI` is refused by the kernel itself (`dev.tty.legacy_tiocsti=0`, 6.2).
+    pub tiocsti_off: Support,
+}
+
+/// Whether the machine offers something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Support {
+    /// It does.
+    Yes,
+    /// It does not, for this reason (`refused: EPERM (kernel.apparmor_restrict_unprivileged_userns=1)`).
+    No(String),
+}
+
+impl Support {
+    /// Whether it does.
+    #[must_use]
+    pub fn is_yes(&self) -> bool {
+        matches!(self, Support::Yes)
+    }
+}
+
+/// What lies at a path, links not followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entry {
+    /// Nothing, or something that cannot be looked at.
+    Missing,
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link and the text it holds.
+    Link(LinkText),
+    /// A socket, a FIFO or a device.
+    Special,
+}
+
+/// The text that a link holds: bytes, escaped in documents like a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct LinkText(pub String);
+
+/// Looks at the file tree of the machine: the only facts that are asked for while lowering, because which
+/// paths matter follows from links. The runner's records each answer, and the record goes into the artifact.
+pub trait Files {
+    /// What lies at this path. Its parent is resolved already: no component above the last is a link.
+    fn entry(&mut self, path: &AbsolutePath) -> Entry;
+    /// The names in this directory, sorted; empty if it cannot be read. Asked only for the parent of a
+    /// pattern's first wildcard, never for a tree.
+    fn names(&mut self, directory: &AbsolutePath) -> Vec<Vec<u8>>;
+}
+
+/// The part of a file tree that was looked at: as answers recorded, and as a machine made by hand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FileFacts {
+    /// What lies at paths.
+    pub entries: BTreeMap<AbsolutePath, Entry>,
+    /// The names in directories, escaped like paths.
+    pub names: BTreeMap<AbsolutePath, Vec<String>>,
+}

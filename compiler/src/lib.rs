@@ -1,0 +1,21 @@
+//! The compiler of fence policies.
+//!
+//! It takes a policy from its syntax tree ([`fence_grammar`]) or its document form ([`document`]) to a typed
+//! [`policy::Policy`], answers questions about it ([`decide`]), and lowers it to what a target applies
+//! ([`plan`]), knowing for each rule how faithfully it is enforced ([`fidelity`]).
+//!
+//! It is pure: no system call, no thread, no clock, no environment. Policy files come through
+//! [`source::Loader`], the machine as a [`host::Host`] value and through [`host::Files`].
+#![forbid(unsafe_code)]
+
+pub mod artifact;
+pub mod bytes;
+pub mod diagnostic;
+pub mod fidelity;
+pub mod host;
+pub mod pattern;
+pub mod plan;
+pub mod policy;
+pub mod question;
+pub mod source;
+pub mod world;

@@ -1,0 +1,120 @@
+//! The texts that a policy is made of.
+
+use fence_grammar::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One text among those that a policy is made of: an index into [`Sources`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct SourceId(pub u32);
+
+/// A place in one of the texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// Which text.
+    pub source: SourceId,
+    /// Where in it.
+    pub span: Span,
+}
+
+/// Where a policy's text comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// A policy that comes with fence, by its name.
+    BuiltIn(String),
+    /// A file, by the path it was opened as.
+    File(crate::bytes::AbsolutePath),
+    /// The person's own policy (`user`), by the path it was opened as.
+    User(crate::bytes::AbsolutePath),
+    /// The `/etc/fence/policy.fence` of the machine.
+    Machine(crate::bytes::AbsolutePath),
+    /// Text given on the command line (`--rule`), or made by a program; the string says which.
+    Given(String),
+}
+
+/// One text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What messages call it: `policy.fence`, `<built-in base>`.
+    pub name: String,
+    /// The whole text.
+    pub text: String,
+}
+
+/// All texts of one compilation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    list: Vec<Source>,
+}
+
+impl Sources {
+    /// Adds a text.
+    pub fn add(&mut self, source: Source) -> SourceId {
+        let id = SourceId(u32::try_from(self.list.len()).unwrap_or(u32::MAX));
+        self.list.push(source);
+        id
+    }
+
+    /// The text with this number.
+    #[must_use]
+    pub fn get(&self, id: SourceId) -> Option<&Source> {
+        self.list.get(id.0 as usize)
+    }
+
+    /// All of them, in the order they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (SourceId, &Source)> {
+        (0..).map(SourceId).zip(self.list.iter())
+    }
+
+    /// The line (from 1) and the column (from 1, in characters) at which a place begins.
+    #[must_use]
+    pub fn line_column(&self, place: Place) -> Option<(u32, u32)> {
+        let text = &self.get(place.source)?.text;
+        let before = text.get(..place.span.start as usize)?;
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        Some((u32::try_from(line).ok()?, u32::try_from(column).ok()?))
+    }
+}
+
+/// What an `include` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference<'a> {
+    /// A bare name: a built-in policy, or `user`.
+    Name(&'a str),
+    /// A path relative to the file that includes it.
+    Path(&'a str),
+}
+
+/// Why a text could not be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// No policy has that name; these do.
+    #[error("no such policy")]
+    UnknownName {
+        /// All names that exist, `user` included where the person has one.
+        known: Vec<String>,
+    },
+    /// The file could not be read.
+    #[error("{reason}")]
+    Unreadable {
+        /// What failed, in words: `no such file`, `permission denied`, `larger than 16 MiB`, `not UTF-8 at byte 12`.
+        reason: String,
+    },
+    /// A text that lies nowhere (a built-in policy, a `--rule`) names a path.
+    #[error("a relative path has no meaning here")]
+    NoDirectory,
+}
+
+/// Finds the text an `include` names. The only door through which policy files come in.
+pub trait Loader {
+    /// Finds the text that `reference` names from within `from`.
+    ///
+    /// # Errors
+    /// Says why there is none; the compiler makes the diagnostic.
+    fn load(&self, reference: Reference<'_>, from: &Origin) -> Result<Source, LoadError>;
+}
