@@ -3,8 +3,16 @@
 //! [`parse`] is total: it returns the syntax tree of everything it understood *and* an error for
 //! each thing it did not. It knows nothing of files, of platforms, or of what a rule means.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+mod error;
+mod parse;
 mod span;
+mod suggestion;
 pub mod tree;
+mod word;
 
+pub use error::{SyntaxError, SyntaxErrorKind};
+pub use parse::{LeftOut, Parsed, parse};
 pub use span::{Span, Spanned};
+pub use suggestion::did_you_mean;
