@@ -102,42 +102,53 @@ impl AbsolutePath {
     /// As text for a person or a document: what is not UTF-8, control characters and `\` come as `\xHH`.
     #[must_use]
     pub fn escaped(&self) -> Cow<'_, str> {
-        let plain = |c: char| c != '\\' && !c.is_control();
-        match std::str::from_utf8(&self.0) {
-            Ok(text) if text.chars().all(plain) => Cow::Borrowed(text),
-            _ => {
-                let mut out = String::new();
-                for chunk in self.0.utf8_chunks() {
-                    for c in chunk.valid().chars() {
-                        if plain(c) {
-                            out.push(c);
-                        } else {
-                            let mut buffer = [0; 4];
-                            c.encode_utf8(&mut buffer)
-                                .bytes()
-                                .for_each(|b| out.push_str(&format!("\\x{b:02x}")));
-                        }
-                    }
-                    chunk.invalid().iter().for_each(|b| out.push_str(&format!("\\x{b:02x}")));
-                }
-                Cow::Owned(out)
-            }
-        }
+        escape(&self.0)
     }
 
     fn unescape(text: &str) -> Option<AbsolutePath> {
-        let mut bytes = Vec::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(at) = rest.find('\\') {
-            bytes.extend_from_slice(rest.get(..at)?.as_bytes());
-            let code = rest.get(at..)?.strip_prefix("\\x")?.get(..2)?;
-            bytes.push(u8::from_str_radix(code, 16).ok()?);
-            rest = rest.get(at + 4..)?;
-        }
-        bytes.extend_from_slice(rest.as_bytes());
+        let bytes = unescape(text)?;
         let path = AbsolutePath::new(&bytes)?;
         (path.0 == bytes).then_some(path)
     }
+}
+
+/// Bytes as text for a person or a document: what is not UTF-8, control characters and `\` come as `\xHH`.
+#[must_use]
+pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
+    let plain = |c: char| c != '\\' && !c.is_control();
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.chars().all(plain) => Cow::Borrowed(text),
+        _ => {
+            let mut out = String::new();
+            for chunk in bytes.utf8_chunks() {
+                for c in chunk.valid().chars() {
+                    if plain(c) {
+                        out.push(c);
+                    } else {
+                        let mut buffer = [0; 4];
+                        c.encode_utf8(&mut buffer).bytes().for_each(|b| out.push_str(&format!("\\x{b:02x}")));
+                    }
+                }
+                chunk.invalid().iter().for_each(|b| out.push_str(&format!("\\x{b:02x}")));
+            }
+            Cow::Owned(out)
+        }
+    }
+}
+
+/// The bytes that [`escape`] wrote; `None` where a `\` begins no `\xHH`.
+#[must_use]
+pub fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        bytes.extend_from_slice(rest.get(..at)?.as_bytes());
+        let code = rest.get(at..)?.strip_prefix("\\x")?.get(..2)?;
+        bytes.push(u8::from_str_radix(code, 16).ok()?);
+        rest = rest.get(at + 4..)?;
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Some(bytes)
 }
 
 impl fmt::Display for AbsolutePath {

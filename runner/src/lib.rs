@@ -1,1 +1,10 @@
-//! x
+//! Runs a command under a fence policy.
+//!
+//! A policy is compiled without touching the system ([`fence_compiler`]); this crate touches it: it finds
+//! policies ([`load`]), looks at the machine ([`host`]), judges the command that it starts itself
+//! ([`preflight`]), launches it, and tells what was refused ([`audit`]).
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+#![deny(unsafe_code)]
+
+pub mod audit;
+pub mod host;

@@ -1,0 +1,165 @@
+//! What was allowed or refused while a command ran, as events.
+//!
+//! There is one type for every source. A source that comes later adds events, never fields.
+
+mod log;
+mod text;
+mod time;
+
+pub use log::{Log, LogError};
+pub use text::visible;
+pub use time::Timestamp;
+
+use std::net::IpAddr;
+
+use fence_compiler::policy::{Policy, RuleId};
+use fence_compiler::question::{Reason, Verdict};
+use serde::{Deserialize, Serialize};
+
+/// The version of the event's form.
+pub const EVENT_VERSION: u32 = 1;
+
+/// One thing that the command, or fence for it, was allowed to do or refused.
+///
+/// What the command controls (`item`, `program`) is told and never used to decide anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The version of this form: 1.
+    pub event: u32,
+    /// When.
+    pub time: Timestamp,
+    /// Who saw it.
+    pub source: EventSource,
+    /// The action's word: `read`, `run`, `connect`, ….
+    pub action: String,
+    /// The item: a path, a command, `host:port`, a name.
+    pub item: String,
+    /// The answer.
+    pub verdict: Verdict,
+    /// The rules that made it; empty where none did.
+    pub rules: Vec<EventRule>,
+    /// The reason where no rule made it (`nothing allows it`, `closed always: …`).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// The address that was, or would have been, connected to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub address: Option<IpAddr>,
+    /// The process, as its own namespace numbers it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pid: Option<u32>,
+    /// The program that it ran.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub program: Option<String>,
+}
+
+/// Who saw an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventSource {
+    /// Fence itself, before the command started.
+    Preflight,
+    /// Fence itself, while the command ran: a limit that ended it.
+    Fence,
+    /// The proxy.
+    Proxy,
+    /// The resolver of names.
+    Resolver,
+    /// The mediator of system calls.
+    Mediator,
+    /// The kernel, observed.
+    Kernel,
+}
+
+/// A rule, as an event names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRule {
+    /// The text that it stands in, as messages call it.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// Its label.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub label: Option<String>,
+    /// Its reason.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub because: Option<String>,
+}
+
+impl EventRule {
+    /// Describes a rule of a policy; `None` if the policy has no such rule.
+    #[must_use]
+    pub fn of(policy: &Policy, id: RuleId) -> Option<EventRule> {
+        let rule = policy.rules.get(id.0 as usize)?;
+        let source = policy.sources.get(rule.written.source.0 as usize)?;
+        Some(EventRule {
+            file: source.name.clone(),
+            line: rule.written.line,
+            label: rule.label.clone(),
+            because: rule.because.clone(),
+        })
+    }
+
+    /// `policy.fence:12 [label] "reason"`, its control characters escaped.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut told = format!("{}:{}", visible(&self.file), self.line);
+        if let Some(label) = &self.label {
+            told.push_str(&format!(" [{}]", visible(label)));
+        }
+        if let Some(because) = &self.because {
+            told.push_str(&format!(" because \"{}\"", visible(because)));
+        }
+        told
+    }
+}
+
+impl Event {
+    /// Makes the event of a decision that was taken now.
+    #[must_use]
+    pub fn decided(
+        source: EventSource,
+        action: &str,
+        item: String,
+        verdict: Verdict,
+        reason: &Reason,
+        policy: &Policy,
+    ) -> Event {
+        let (rules, reason) = match reason {
+            Reason::Rules(ids) => (ids.iter().filter_map(|id| EventRule::of(policy, *id)).collect(), None),
+            Reason::NothingAllows => (Vec::new(), Some("nothing allows it".to_owned())),
+            Reason::AlwaysClosed(what) => (Vec::new(), Some(format!("closed always: {what}"))),
+            Reason::AlwaysOpen(what) => (Vec::new(), Some(format!("open always: {what}"))),
+        };
+        Event {
+            event: EVENT_VERSION,
+            time: Timestamp::now(),
+            source,
+            action: action.to_owned(),
+            item,
+            verdict,
+            rules,
+            reason,
+            address: None,
+            pid: None,
+            program: None,
+        }
+    }
+
+    /// One short line for a person: what, the answer, and why; control characters escaped.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let answer = match self.verdict {
+            Verdict::Allowed => "allowed",
+            Verdict::Denied => "refused",
+        };
+        let why = match (self.rules.as_slice(), &self.reason) {
+            ([], Some(reason)) => visible(reason),
+            ([], None) => "no reason is known".to_owned(),
+            (rules, _) => rules.iter().map(EventRule::told).collect::<Vec<_>>().join(", "),
+        };
+        format!("{answer} {} {}: {why}", visible(&self.action), visible(&self.item))
+    }
+}
+
+#[cfg(test)]
+mod tests;

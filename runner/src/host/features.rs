@@ -1,0 +1,129 @@
+//! What the kernel offers, told by files and calls that cost microseconds.
+
+use std::fs;
+
+use fence_compiler::host::{Features, Support};
+
+#[cfg(target_os = "linux")]
+use super::calls;
+
+/// What the kernel offers this process.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn features() -> Features {
+    let kernel = kernel();
+    Features {
+        kernel,
+        user_namespaces: user_namespaces(),
+        landlock_abi: calls::landlock_abi(),
+        seccomp: calls::seccomp(),
+        fresh_proc: fresh_proc(),
+        mount_api: calls::mount_api(),
+        memfd_noexec: exists_since("/proc/sys/vm/memfd_noexec", (6, 3)),
+        pid_max: if kernel >= (6, 14) { Support::Yes } else { since((6, 14), kernel) },
+        tiocsti_off: tiocsti_off(),
+    }
+}
+
+/// What the kernel offers this process: nothing that fence knows to use on this platform yet.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn features() -> Features {
+    let no = || Support::No("not Linux".to_owned());
+    Features {
+        kernel: (0, 0),
+        user_namespaces: no(),
+        landlock_abi: 0,
+        seccomp: no(),
+        fresh_proc: no(),
+        mount_api: no(),
+        memfd_noexec: no(),
+        pid_max: no(),
+        tiocsti_off: no(),
+    }
+}
+
+/// The first two numbers of the kernel's release.
+fn kernel() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or_default());
+    (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
+}
+
+fn since(needed: (u32, u32), found: (u32, u32)) -> Support {
+    Support::No(format!("needs Linux {}.{}, this is {}.{}", needed.0, needed.1, found.0, found.1))
+}
+
+fn exists_since(path: &str, needed: (u32, u32)) -> Support {
+    if fs::symlink_metadata(path).is_ok() { Support::Yes } else { since(needed, kernel()) }
+}
+
+/// A number in a file below `/proc/sys`.
+fn setting(name: &str) -> Option<u64> {
+    fs::read_to_string(format!("/proc/sys/{name}")).ok()?.trim().parse().ok()
+}
+
+/// Whether the settings of the system let this user have a user namespace. That they do does not prove it
+/// (a container's filter is not seen here): the launch, and `fence doctor`, try.
+fn user_namespaces() -> Support {
+    let root = nix::unistd::geteuid().is_root();
+    if fs::symlink_metadata("/proc/self/ns/user").is_err() {
+        return Support::No("this kernel has no user namespaces (CONFIG_USER_NS)".to_owned());
+    }
+    if setting("user/max_user_namespaces") == Some(0) {
+        return Support::No("user.max_user_namespaces=0".to_owned());
+    }
+    if !root && setting("kernel/unprivileged_userns_clone") == Some(0) {
+        return Support::No("kernel.unprivileged_userns_clone=0".to_owned());
+    }
+    if !root && setting("kernel/apparmor_restrict_unprivileged_userns") == Some(1) {
+        let profile = fs::read_to_string("/proc/self/attr/current").unwrap_or_default();
+        if profile.trim_end_matches(['\n', '\0']) == "unconfined" {
+            return Support::No(
+                "kernel.apparmor_restrict_unprivileged_userns=1, and no AppArmor profile for fence"
+                    .to_owned(),
+            );
+        }
+    }
+    Support::Yes
+}
+
+/// Whether a fresh `/proc` may be mounted in a user namespace: the kernel wants one that is whole to be in
+/// sight, with nothing mounted over parts of it and not read-only (`mount_too_revealing` in fs/namespace.c).
+fn fresh_proc() -> Support {
+    let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else {
+        return Support::No("no /proc to compare with".to_owned());
+    };
+    let mut covered = None;
+    let mut whole = false;
+    for line in mounts.lines() {
+        let mut fields = line.split(' ');
+        let (root, at, options) = (fields.nth(3), fields.next(), fields.next());
+        let (Some(root), Some(at), Some(options)) = (root, at, options) else { continue };
+        let kind = line.split(" - ").nth(1).and_then(|rest| rest.split(' ').next());
+        if at == "/proc" && kind == Some("proc") && root == "/" {
+            whole = !options.split(',').any(|option| option == "ro");
+        } else if at.starts_with("/proc/") && !on_empty_directory(at) {
+            covered = Some(at.to_owned());
+        }
+    }
+    match covered {
+        Some(at) => Support::No(format!("`{at}` is covered, as in a container")),
+        None if whole => Support::Yes,
+        None => Support::No("/proc is read-only or not a whole one, as in a container".to_owned()),
+    }
+}
+
+/// Places that the kernel keeps empty to be mounted on, which therefore do not count.
+fn on_empty_directory(at: &str) -> bool {
+    matches!(at, "/proc/sys/fs/binfmt_misc" | "/proc/fs/nfsd" | "/proc/openprom" | "/proc/xen")
+}
+
+fn tiocsti_off() -> Support {
+    match setting("dev/tty/legacy_tiocsti") {
+        Some(0) => Support::Yes,
+        Some(value) => Support::No(format!("dev.tty.legacy_tiocsti={value}")),
+        None => since((6, 2), kernel()),
+    }
+}
