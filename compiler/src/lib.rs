@@ -11,6 +11,7 @@
 pub mod artifact;
 pub mod bytes;
 pub mod diagnostic;
+pub mod document;
 pub mod fidelity;
 pub mod host;
 pub mod pattern;

@@ -333,17 +333,43 @@ pub struct Upstream {
     pub written: Written,
 }
 
-/// A rule that an `include … without` left out.
+/// A statement that an `include … without` left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeftOut {
     /// The label that was named.
     pub label: String,
-    /// The rule, with its place in the text that holds it.
-    pub rule: Rule,
+    /// The statement, with its place in the text that holds it.
+    pub statement: LeftOutStatement,
     /// The include that left it out.
     pub written: Written,
     /// The reason given there.
     pub because: String,
+}
+
+/// A statement that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeftOutStatement {
+    /// A rule.
+    Rule(Rule),
+    /// A limit.
+    Limit(Limit),
+    /// A secret.
+    Secret(Secret),
+    /// A variable set for the command.
+    Set {
+        /// The variable.
+        name: String,
+        /// The rest.
+        set: SetVariable,
+    },
+    /// An `include` with everything in it.
+    Include {
+        /// What it names.
+        policy: String,
+        /// Where.
+        written: Written,
+    },
 }
 
 /// A `let` that `--set` changed.

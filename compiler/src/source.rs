@@ -49,12 +49,17 @@ pub struct Source {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     list: Vec<Source>,
+    /// For each text, the offset of the first byte of each line.
+    lines: Vec<Vec<u32>>,
 }
 
 impl Sources {
     /// Adds a text.
     pub fn add(&mut self, source: Source) -> SourceId {
         let id = SourceId(u32::try_from(self.list.len()).unwrap_or(u32::MAX));
+        let ends = source.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let starts = std::iter::once(0).chain(ends.map(|(at, _)| u32::try_from(at + 1).unwrap_or(u32::MAX)));
+        self.lines.push(starts.collect());
         self.list.push(source);
         id
     }
@@ -74,10 +79,20 @@ impl Sources {
     #[must_use]
     pub fn line_column(&self, place: Place) -> Option<(u32, u32)> {
         let text = &self.get(place.source)?.text;
-        let before = text.get(..place.span.start as usize)?;
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        let lines = self.lines.get(place.source.0 as usize)?;
+        let line = lines.partition_point(|start| *start <= place.span.start);
+        let start = *lines.get(line.checked_sub(1)?)?;
+        let column = text.get(start as usize..place.span.start as usize)?.chars().count() + 1;
         Some((u32::try_from(line).ok()?, u32::try_from(column).ok()?))
+    }
+
+    /// The bytes of a line (from 1), its line end included; the last line's may be empty.
+    #[must_use]
+    pub fn line(&self, source: SourceId, line: u32) -> Option<std::ops::Range<usize>> {
+        let lines = self.lines.get(source.0 as usize)?;
+        let start = *lines.get((line as usize).checked_sub(1)?)? as usize;
+        let end = lines.get(line as usize).map_or(self.get(source)?.text.len(), |next| *next as usize);
+        Some(start..end)
     }
 }
 

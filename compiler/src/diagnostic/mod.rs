@@ -1,6 +1,7 @@
 //! What is wrong with a policy, as data.
 
 mod code;
+pub mod render;
 
 pub use code::Code;
 
