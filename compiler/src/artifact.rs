@@ -2,9 +2,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use crate::diagnostic::Checked;
 use crate::fidelity::Enforcement;
-use crate::host::{FileFacts, Host};
+use crate::host::{FileFacts, Files, Host, Recorder};
+use crate::lower::linux;
 use crate::plan::LinuxPlan;
 use crate::policy::Policy;
 
@@ -42,4 +45,84 @@ pub enum Lowering {
         /// The plan.
         plan: LinuxPlan,
     },
+}
+
+/// Compiles a policy for a machine. With an error among the findings the artifact is never applied.
+///
+/// `fence` is the version that compiles. The same policy and the same answers give the same artifact.
+pub fn compile(policy: Policy, host: Host, files: &mut dyn Files, fence: &str) -> Checked<Artifact> {
+    let mut recorder = Recorder::new(files);
+    let lowered = linux::lower(&policy, &host, &mut recorder);
+    let value = Artifact {
+        artifact: ARTIFACT_VERSION,
+        fence: fence.to_owned(),
+        sha256: sha256(&policy),
+        policy,
+        host,
+        files: recorder.into_facts(),
+        fidelity: lowered.fidelity,
+        lowering: Lowering::Native { plan: lowered.plan },
+    };
+    Checked { value, diagnostics: lowered.diagnostics }
+}
+
+/// The hash over the hashes of all texts, in their order, one a line.
+fn sha256(policy: &Policy) -> String {
+    let mut hash = Sha256::new();
+    for source in &policy.sources {
+        hash.update(source.sha256.as_bytes());
+        hash.update(b"\n");
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Names the facts that differ between two machines, each in a sentence; empty if none does.
+#[must_use]
+pub fn differences(old: (&Host, &FileFacts), new: (&Host, &FileFacts)) -> Vec<String> {
+    let mut found = Vec::new();
+    let ((old, old_files), (new, new_files)) = (old, new);
+    let mut fact = |name: &str, old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug| {
+        let (old, new) = (format!("{old:?}"), format!("{new:?}"));
+        if old != new {
+            found.push(format!("{name} was {old} and is {new}"));
+        }
+    };
+    fact("the platform", &old.platform, &new.platform);
+    fact("the person", &old.person.name, &new.person.name);
+    fact("the home directory", &old.person.home, &new.person.home);
+    fact("the user number", &old.person.uid, &new.person.uid);
+    fact("the group number", &old.person.gid, &new.person.gid);
+    fact("the working directory", &old.cwd, &new.cwd);
+    fact("the repository's root", &old.git_root, &new.git_root);
+    fact("the repository's common directory", &old.git_common, &new.git_common);
+    fact("the set of the caller's variables", &old.environment_names, &new.environment_names);
+    for name in
+        old.environment.keys().chain(new.environment.keys()).collect::<std::collections::BTreeSet<_>>()
+    {
+        fact(&format!("the variable `{name}`"), &old.environment.get(name), &new.environment.get(name));
+    }
+    let (old_features, new_features) = (&old.features, &new.features);
+    fact("the kernel", &old_features.kernel, &new_features.kernel);
+    fact("user namespaces", &old_features.user_namespaces, &new_features.user_namespaces);
+    fact("Landlock's version", &old_features.landlock_abi, &new_features.landlock_abi);
+    fact("seccomp", &old_features.seccomp, &new_features.seccomp);
+    fact("a fresh `/proc`", &old_features.fresh_proc, &new_features.fresh_proc);
+    fact("the mount calls", &old_features.mount_api, &new_features.mount_api);
+    fact("`vm.memfd_noexec`", &old_features.memfd_noexec, &new_features.memfd_noexec);
+    fact("`kernel.pid_max` of a namespace", &old_features.pid_max, &new_features.pid_max);
+    fact("`TIOCSTI`", &old_features.tiocsti_off, &new_features.tiocsti_off);
+    fact("the set of protected files", &old.protected, &new.protected);
+    let entries = old_files.entries.keys().chain(new_files.entries.keys());
+    for path in entries.collect::<std::collections::BTreeSet<_>>() {
+        fact(&format!("`{path}`"), &old_files.entries.get(path), &new_files.entries.get(path));
+    }
+    let names = old_files.names.keys().chain(new_files.names.keys());
+    for path in names.collect::<std::collections::BTreeSet<_>>() {
+        fact(
+            &format!("the list of names in `{path}`"),
+            &old_files.names.get(path),
+            &new_files.names.get(path),
+        );
+    }
+    found
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bytes::AbsolutePath;
+use crate::bytes::{self, AbsolutePath};
 use crate::question::Platform;
 
 /// The facts about a machine that lowering uses. The runner probes a real one; tests make one by hand;
@@ -107,6 +107,26 @@ pub enum Entry {
 #[serde(transparent)]
 pub struct LinkText(pub String);
 
+impl LinkText {
+    /// Takes the bytes of a link.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> LinkText {
+        LinkText(bytes::escape(bytes).into_owned())
+    }
+
+    /// The bytes of the link. What no link holds (a wrong escape in a document) counts as no text.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        bytes::unescape(&self.0).unwrap_or_default()
+    }
+
+    /// As text for a person or a document.
+    #[must_use]
+    pub fn escaped(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Looks at the file tree of the machine: the only facts that are asked for while lowering, because which
 /// paths matter follows from links. The runner's records each answer, and the record goes into the artifact.
 pub trait Files {
@@ -124,4 +144,80 @@ pub struct FileFacts {
     pub entries: BTreeMap<AbsolutePath, Entry>,
     /// The names in directories, escaped like paths.
     pub names: BTreeMap<AbsolutePath, Vec<String>>,
+}
+
+impl FileFacts {
+    /// Adds something, and the directories above it that are not there yet.
+    #[must_use]
+    pub fn with(mut self, path: AbsolutePath, entry: Entry) -> FileFacts {
+        for above in path.ancestors() {
+            self.entries.entry(above).or_insert(Entry::Directory);
+        }
+        self.entries.insert(path, entry);
+        self
+    }
+}
+
+/// Answers from what is written down; what is not there is missing. Names that were not recorded are those of
+/// the entries that are there.
+impl Files for FileFacts {
+    fn entry(&mut self, path: &AbsolutePath) -> Entry {
+        match self.entries.get(path) {
+            Some(entry) => entry.clone(),
+            None if path.is_root() => Entry::Directory,
+            None => Entry::Missing,
+        }
+    }
+
+    fn names(&mut self, directory: &AbsolutePath) -> Vec<Vec<u8>> {
+        if let Some(names) = self.names.get(directory) {
+            return names.iter().filter_map(|name| bytes::unescape(name)).collect();
+        }
+        self.entries
+            .iter()
+            .filter(|(path, entry)| **entry != Entry::Missing && path.parent().as_ref() == Some(directory))
+            .filter_map(|(path, _)| path.name().map(<[u8]>::to_vec))
+            .collect()
+    }
+}
+
+/// Passes questions on, each once, and keeps the answers.
+pub struct Recorder<'a> {
+    files: &'a mut dyn Files,
+    facts: FileFacts,
+}
+
+impl<'a> Recorder<'a> {
+    /// Records what these files answer.
+    pub fn new(files: &'a mut dyn Files) -> Recorder<'a> {
+        Recorder { files, facts: FileFacts::default() }
+    }
+
+    /// What was answered.
+    #[must_use]
+    pub fn into_facts(self) -> FileFacts {
+        self.facts
+    }
+}
+
+impl Files for Recorder<'_> {
+    fn entry(&mut self, path: &AbsolutePath) -> Entry {
+        if let Some(entry) = self.facts.entries.get(path) {
+            return entry.clone();
+        }
+        let entry = self.files.entry(path);
+        self.facts.entries.insert(path.clone(), entry.clone());
+        entry
+    }
+
+    fn names(&mut self, directory: &AbsolutePath) -> Vec<Vec<u8>> {
+        if let Some(names) = self.facts.names.get(directory) {
+            return names.iter().filter_map(|name| bytes::unescape(name)).collect();
+        }
+        let mut names = self.files.names(directory);
+        names.sort();
+        let escaped = names.iter().map(|name| bytes::escape(name).into_owned()).collect();
+        self.facts.names.insert(directory.clone(), escaped);
+        names
+    }
 }

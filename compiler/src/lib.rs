@@ -14,6 +14,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod fidelity;
 pub mod host;
+pub mod lower;
 pub mod pattern;
 pub mod plan;
 pub mod policy;

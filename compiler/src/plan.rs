@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::AbsolutePath;
+use crate::host::LinkText;
 use crate::policy::{LimitKind, RuleId};
 
 /// The plan of a sandbox.
@@ -52,7 +53,7 @@ pub enum Mount {
         /// Where.
         at: AbsolutePath,
         /// What it holds.
-        target: String,
+        target: LinkText,
     },
     /// A tree or a file of the host, with everything mounted below it.
     Tree {

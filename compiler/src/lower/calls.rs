@@ -1,0 +1,268 @@
+//! The system calls that are refused inside, each group with its reason.
+
+use std::collections::BTreeSet;
+
+use crate::host::Features;
+use crate::plan::{CallRule, Condition};
+
+/// The calls that `allow syscall` may open and `deny syscall` may close: none of them rounds another rule.
+pub(super) const OPENABLE: &[&str] = &[
+    "fanotify_init",
+    "kcmp",
+    "migrate_pages",
+    "move_pages",
+    "perf_event_open",
+    "pidfd_getfd",
+    "process_madvise",
+    "process_vm_readv",
+    "process_vm_writev",
+    "ptrace",
+    "userfaultfd",
+];
+
+/// The openable calls that are open unless a rule closes them.
+pub(super) const OPEN: &[&str] = &["ptrace"];
+
+/// What decides about calls, beside the fixed table.
+pub(super) struct Choices<'a> {
+    /// The calls of [`OPENABLE`] that are open.
+    pub open: &'a BTreeSet<&'static str>,
+    /// What the kernel offers.
+    pub features: &'a Features,
+    /// Whether a memory file could be run although no rule allows that.
+    pub memfd: MemoryFiles,
+}
+
+/// Whether `memfd_create` has to be refused as a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum MemoryFiles {
+    /// The pid namespace makes them non-executable, or the policy does not mind.
+    Harmless,
+    /// The kernel has no means of its own.
+    Refused,
+}
+
+/// The refused calls, in the order of the table.
+pub(super) fn refused(choices: &Choices<'_>) -> Vec<CallRule> {
+    let mut rules: Vec<CallRule> = ALWAYS
+        .iter()
+        .map(|(calls, errno, reason)| rule(calls, vec![Condition::Always], errno, reason))
+        .collect();
+    for name in OPENABLE.iter().filter(|name| !choices.open.contains(**name)) {
+        rules.push(rule(&[name], vec![Condition::Always], "EPERM", openable_reason(name)));
+    }
+    rules.extend(namespaces());
+    rules.extend(modes());
+    rules.extend(sockets());
+    rules.push(rule(
+        &["ioctl"],
+        vec![equals(1, 32, TIOCSTI), equals(1, 32, TIOCLINUX)],
+        "EPERM",
+        "would type into the terminal that the command shares",
+    ));
+    rules.extend(groups(choices.features));
+    if choices.memfd == MemoryFiles::Refused {
+        rules.push(rule(
+            &["memfd_create"],
+            vec![Condition::Always],
+            "ENOSYS",
+            "would make a file that can be executed although no rule allows it, and this kernel has no \
+             `vm.memfd_noexec`",
+        ));
+    }
+    rules
+}
+
+type Group = (&'static [&'static str], &'static str, &'static str);
+
+/// Refused whatever the policy says.
+const ALWAYS: &[Group] = &[
+    (
+        &[
+            "mount",
+            "umount2",
+            "pivot_root",
+            "open_tree",
+            "open_tree_attr",
+            "move_mount",
+            "fsopen",
+            "fsmount",
+            "fsconfig",
+            "fspick",
+            "mount_setattr",
+        ],
+        "EPERM",
+        "would change the file tree that the policy made",
+    ),
+    (&["statmount", "listmount"], "ENOSYS", "would show how the file tree is made"),
+    (&["setns"], "EPERM", "would enter another namespace"),
+    (
+        &["clone3"],
+        "ENOSYS",
+        "its flags are in memory where a filter cannot see them; libraries fall back to `clone`",
+    ),
+    (
+        &["openat2"],
+        "ENOSYS",
+        "its mode is in memory where a filter cannot see a setuid bit; programs fall back to `openat`",
+    ),
+    (
+        &["io_uring_setup", "io_uring_enter", "io_uring_register"],
+        "ENOSYS",
+        "would make calls that no filter sees; programs fall back",
+    ),
+    (&["add_key", "request_key", "keyctl"], "EPERM", "would reach keyrings of outside"),
+    (&["bpf"], "EPERM", "would load programs into the kernel"),
+    (
+        &["init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load"],
+        "EPERM",
+        "would change the kernel",
+    ),
+    (&["open_by_handle_at"], "EPERM", "would open files by number, around every path rule"),
+    (
+        &["reboot", "swapon", "swapoff", "acct", "quotactl", "quotactl_fd"],
+        "EPERM",
+        "would administer the machine",
+    ),
+    (&["syslog"], "EPERM", "would read the kernel's log"),
+    (&["iopl", "ioperm"], "EPERM", "would reach the hardware's ports"),
+];
+
+fn openable_reason(name: &str) -> &'static str {
+    match name {
+        "ptrace" => "the policy closes tracing",
+        "pidfd_getfd" => "would take descriptors out of other processes",
+        "process_vm_readv" | "process_vm_writev" | "process_madvise" => "would reach other processes' memory",
+        "move_pages" | "migrate_pages" => "would move other processes' memory",
+        "perf_event_open" => "would open a large part of the kernel to attack",
+        "userfaultfd" => "makes races in the kernel easy to win",
+        "fanotify_init" => "would watch whole file systems",
+        _ => "would compare resources of processes",
+    }
+}
+
+const CLONE_NEWTIME: u64 = 0x80;
+const CLONE_NEWNS: u64 = 0x0002_0000;
+const CLONE_NEWCGROUP: u64 = 0x0200_0000;
+const CLONE_NEWUTS: u64 = 0x0400_0000;
+const CLONE_NEWIPC: u64 = 0x0800_0000;
+const CLONE_NEWUSER: u64 = 0x1000_0000;
+const CLONE_NEWPID: u64 = 0x2000_0000;
+const CLONE_NEWNET: u64 = 0x4000_0000;
+
+/// New namespaces give back capabilities within them. `clone` has no time namespace: that bit is part of its
+/// exit signal.
+fn namespaces() -> [CallRule; 2] {
+    let flags = CLONE_NEWNS
+        | CLONE_NEWCGROUP
+        | CLONE_NEWUTS
+        | CLONE_NEWIPC
+        | CLONE_NEWUSER
+        | CLONE_NEWPID
+        | CLONE_NEWNET;
+    let reason = "a namespace of its own would give back capabilities within it";
+    [
+        rule(&["unshare"], vec![any_bit(0, 64, flags | CLONE_NEWTIME)], "EPERM", reason),
+        rule(&["clone"], vec![any_bit(0, 32, flags)], "EPERM", reason),
+    ]
+}
+
+const SET_ID: u64 = 0o6000;
+const FORMAT: u64 = 0o170_000;
+const CHARACTER: u64 = 0o020_000;
+const BLOCK: u64 = 0o060_000;
+const O_CREAT: u64 = 0o100;
+const O_TMPFILE: u64 = 0o20_000_000;
+
+/// A mode is a number of 16 bits (`umode_t`). Directories inherit a setgid bit from the one above them
+/// without any of these calls; a filter cannot tell a directory from a file, so `chmod g+s` is refused for both.
+fn modes() -> [CallRule; 6] {
+    let reason = "would make a file that runs with its owner's rights, outside too";
+    let creating = |flags: u8, mode: u8| {
+        vec![Condition::All(vec![any_bit(flags, 32, O_CREAT | O_TMPFILE), any_bit(mode, 16, SET_ID)])]
+    };
+    let node = |mode: u8| {
+        vec![
+            any_bit(mode, 16, SET_ID),
+            Condition::Equals { argument: mode, width: 16, mask: FORMAT, value: CHARACTER },
+            Condition::Equals { argument: mode, width: 16, mask: FORMAT, value: BLOCK },
+        ]
+    };
+    let nodes = "would make a device, or a file that runs with its owner's rights";
+    [
+        rule(&["chmod", "fchmod", "creat"], vec![any_bit(1, 16, SET_ID)], "EPERM", reason),
+        rule(&["fchmodat", "fchmodat2"], vec![any_bit(2, 16, SET_ID)], "EPERM", reason),
+        rule(&["open"], creating(1, 2), "EPERM", reason),
+        rule(&["openat"], creating(2, 3), "EPERM", reason),
+        rule(&["mknod"], node(1), "EPERM", nodes),
+        rule(&["mknodat"], node(2), "EPERM", nodes),
+    ]
+}
+
+const AF_UNIX: u64 = 1;
+const AF_INET: u64 = 2;
+const AF_INET6: u64 = 10;
+const AF_NETLINK: u64 = 16;
+const NETLINK_ROUTE: u64 = 0;
+
+fn sockets() -> [CallRule; 2] {
+    [
+        rule(
+            &["socket"],
+            vec![Condition::NoneOf {
+                argument: 0,
+                width: 32,
+                values: vec![AF_UNIX, AF_INET, AF_INET6, AF_NETLINK],
+            }],
+            "EAFNOSUPPORT",
+            "a family of sockets that no rule is about",
+        ),
+        rule(
+            &["socket"],
+            vec![Condition::All(vec![
+                equals(0, 32, AF_NETLINK),
+                Condition::NoneOf { argument: 2, width: 32, values: vec![NETLINK_ROUTE] },
+            ])],
+            "EPROTONOSUPPORT",
+            "a part of the kernel that only administrators need; routes can be asked for",
+        ),
+    ]
+}
+
+const TIOCSTI: u64 = 0x5412;
+const TIOCLINUX: u64 = 0x541c;
+const PRIO_PGRP: u64 = 1;
+const IOPRIO_WHO_PGRP: u64 = 2;
+
+/// The command stays in the caller's process group, which holds processes outside. Landlock keeps signals
+/// in from version 6 on; the own group as a target of the other calls is refused everywhere.
+fn groups(features: &Features) -> Vec<CallRule> {
+    let reason = "the process group holds processes outside";
+    let own = |kind: u64| vec![Condition::All(vec![equals(0, 32, kind), equals(1, 32, 0)])];
+    let mut rules = vec![
+        rule(&["setpriority"], own(PRIO_PGRP), "EPERM", reason),
+        rule(&["ioprio_set"], own(IOPRIO_WHO_PGRP), "EPERM", reason),
+    ];
+    if features.landlock_abi < 6 {
+        rules.push(rule(&["kill"], vec![equals(0, 32, 0)], "EPERM", reason));
+    }
+    rules
+}
+
+fn rule(calls: &[&str], when: Vec<Condition>, errno: &str, reason: &str) -> CallRule {
+    CallRule {
+        calls: calls.iter().map(|call| (*call).to_owned()).collect(),
+        when,
+        errno: errno.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn equals(argument: u8, width: u8, value: u64) -> Condition {
+    let mask = if width == 64 { u64::MAX } else { (1 << width) - 1 };
+    Condition::Equals { argument, width, mask, value }
+}
+
+fn any_bit(argument: u8, width: u8, bits: u64) -> Condition {
+    Condition::AnyBit { argument, width, bits }
+}
