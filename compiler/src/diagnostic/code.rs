@@ -37,6 +37,36 @@ codes! {
     ForbiddenCharacter = "0101" Error,
     /// Something that is not a statement.
     Syntax = "0102" Error,
+    /// A path that is not absolute.
+    RelativePath = "0220" Error,
+    /// A path pattern that cannot be read.
+    BadPathPattern = "0221" Error,
+    /// Braces that stand for more than 1,000 paths.
+    TooManyAlternatives = "0222" Error,
+    /// `..` after a variable or a wildcard.
+    ParentDirectory = "0223" Error,
+    /// Something that names no host.
+    BadHost = "0224" Error,
+    /// An address in a form that programs read differently, such as `127.1` or `010.0.0.1`.
+    LegacyAddress = "0225" Error,
+    /// A block of addresses with bits set behind its length, or a length that no address has.
+    BadBlock = "0226" Error,
+    /// A port that is none: 0, beyond 65535, a range upside down.
+    BadPort = "0227" Error,
+    /// A URL, a user, a zone or a path where only a host belongs.
+    NotOnlyAHost = "0228" Error,
+    /// An item of `http` that is not `METHOD HOST/PATH`.
+    BadHttpItem = "0229" Error,
+    /// A command that cannot be read.
+    BadCommand = "0230" Error,
+    /// A name that cannot be read.
+    BadName = "0231" Error,
+    /// A variable that no text declares.
+    UnknownVariable = "0501" Error,
+    /// A variable, or a `$`, where none can stand.
+    VariablePlace = "0502" Error,
+    /// A variable whose value cannot stand where it is used.
+    VariableValue = "0503" Error,
 }
 
 impl fmt::Display for Code {

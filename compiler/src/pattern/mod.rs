@@ -3,38 +3,36 @@
 //! Each pattern exists only parsed. Whether one covers something depends on the side it stands on:
 //! what closes matches widely, what opens matches narrowly ([`Polarity`]).
 
+mod address;
+mod brace;
 mod command;
+mod domain;
+mod error;
+mod glob;
+mod ground;
 mod host;
+mod http;
 mod name;
 mod path;
 mod port;
+mod ssh;
+#[cfg(test)]
+mod testing;
 mod variable;
+mod words;
 
 pub use command::{CommandPattern, ProgramPattern, WordPattern};
-pub use host::{ConnectPattern, DomainName, HostPattern, HttpPattern, SshPattern};
+pub use domain::DomainName;
+pub use error::ItemError;
+pub use glob::{Glob, GlobPiece};
+pub use ground::{Grounded, NoValue, WhyNoValue, path_value};
+pub use host::{ConnectPattern, HostPattern};
+pub use http::HttpPattern;
 pub use name::NamePattern;
-pub use path::{Component, Glob, GlobPiece, PathPattern, Root};
+pub use path::{Component, PathPattern, Root};
 pub use port::PortRange;
-pub use variable::{Value, ValuePart, Variable};
-
-use std::ops::Range;
-
-use crate::diagnostic::Code;
-
-/// Why the text of an item is not a pattern of its kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ItemError {
-    /// The kind of finding.
-    pub code: Code,
-    /// The bytes of the item's text it is about.
-    pub range: Range<usize>,
-    /// What is wrong, as in [`crate::diagnostic::Diagnostic::message`].
-    pub message: String,
-    /// How to mend it.
-    pub help: Vec<String>,
-    /// What to write instead of the whole item, where there is just one thing.
-    pub replacement: Option<String>,
-}
+pub use ssh::SshPattern;
+pub use variable::{BuiltInScope, Value, ValuePart, Variable};
 
 /// The variables that an item may read, as its file sees them.
 pub trait Scope {

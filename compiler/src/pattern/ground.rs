@@ -1,0 +1,195 @@
+//! Path patterns with their variables' values put in.
+
+use std::collections::BTreeMap;
+
+use super::{Component, PathPattern, Root, Variable};
+use crate::bytes::AbsolutePath;
+
+/// A path pattern of one machine: its literal beginning, and what follows from the first wildcard on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Grounded {
+    /// The literal beginning.
+    pub prefix: AbsolutePath,
+    /// The rest: empty, or beginning with a wildcard.
+    pub rest: Vec<Component>,
+}
+
+/// A variable has no value that a path can begin with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NoValue {
+    /// Which variable.
+    pub variable: Variable,
+    /// Why not.
+    pub why: WhyNoValue,
+}
+
+/// Why a variable has no value that a path can begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WhyNoValue {
+    /// It is not set, or empty.
+    Unset,
+    /// It is `/`, which counts as no value.
+    Root,
+    /// It is not an absolute path without `..`, or holds a line end.
+    NotAPath,
+}
+
+impl PathPattern {
+    /// Puts the values of variables in. `$workspace` without a value is `$git_root`, or else `$cwd`.
+    ///
+    /// # Errors
+    /// The variable that has no value a path can begin with.
+    pub fn ground(&self, values: &BTreeMap<Variable, Vec<u8>>) -> Result<Grounded, NoValue> {
+        let mut prefix = match &self.root {
+            Root::Slash | Root::Anywhere => AbsolutePath::root(),
+            Root::Variable(variable) => path_value(variable, values)?,
+        };
+        let mut components = self.components.iter();
+        let mut rest = Vec::new();
+        if self.root == Root::Anywhere {
+            rest.push(Component::AnyDepth);
+        } else {
+            for component in components.by_ref() {
+                match component {
+                    Component::Literal(name) => prefix = prefix.join(name.as_bytes()),
+                    wildcard => {
+                        rest.push(wildcard.clone());
+                        break;
+                    }
+                }
+            }
+        }
+        rest.extend(components.cloned());
+        Ok(Grounded { prefix, rest })
+    }
+}
+
+/// The value of a variable as a path.
+///
+/// # Errors
+/// Why it has none.
+pub fn path_value(
+    variable: &Variable,
+    values: &BTreeMap<Variable, Vec<u8>>,
+) -> Result<AbsolutePath, NoValue> {
+    let no = |why| NoValue { variable: variable.clone(), why };
+    let value = match (values.get(variable), variable) {
+        (None, Variable::Workspace) => values.get(&Variable::GitRoot).or_else(|| values.get(&Variable::Cwd)),
+        (value, _) => value,
+    };
+    match value.map(Vec::as_slice) {
+        None | Some([]) => Err(no(WhyNoValue::Unset)),
+        Some(value) if value.contains(&b'\n') || value.contains(&b'\r') => Err(no(WhyNoValue::NotAPath)),
+        Some(value) => match AbsolutePath::new(value) {
+            Some(path) if path.is_root() => Err(no(WhyNoValue::Root)),
+            Some(path) => Ok(path),
+            None => Err(no(WhyNoValue::NotAPath)),
+        },
+    }
+}
+
+impl Grounded {
+    /// Whether the pattern matches the path itself or a directory above it.
+    #[must_use]
+    pub fn matches_at_or_above(&self, path: &AbsolutePath) -> bool {
+        path.is_within(&self.prefix)
+            && matches_beginning(&self.rest, path.components().skip(self.prefix.components().count()))
+    }
+}
+
+/// Whether the components match some beginning of these names.
+pub(crate) fn matches_beginning<'a>(pattern: &[Component], names: impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut reached = vec![false; pattern.len() + 1];
+    if let Some(first) = reached.first_mut() {
+        *first = true;
+    }
+    pass_any_depth(pattern, &mut reached);
+    for name in names {
+        if reached.last() == Some(&true) {
+            return true;
+        }
+        let mut next = vec![false; pattern.len() + 1];
+        for (index, component) in pattern.iter().enumerate() {
+            if reached.get(index) != Some(&true) {
+                continue;
+            }
+            let target = match component {
+                Component::AnyDepth => Some(index),
+                Component::Literal(text) => (text.as_bytes() == name).then_some(index + 1),
+                Component::Glob(glob) => glob.matches(name).then_some(index + 1),
+            };
+            if let Some(slot) = target.and_then(|target| next.get_mut(target)) {
+                *slot = true;
+            }
+        }
+        pass_any_depth(pattern, &mut next);
+        reached = next;
+    }
+    reached.last() == Some(&true)
+}
+
+/// `**` matches no name at all too.
+fn pass_any_depth(pattern: &[Component], reached: &mut [bool]) {
+    for (index, component) in pattern.iter().enumerate() {
+        if *component == Component::AnyDepth
+            && reached.get(index) == Some(&true)
+            && let Some(slot) = reached.get_mut(index + 1)
+        {
+            *slot = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pattern::testing::scope;
+
+    fn values() -> BTreeMap<Variable, Vec<u8>> {
+        BTreeMap::from([
+            (Variable::Home, b"/home/user".to_vec()),
+            (Variable::Cwd, b"/home/user/work/src".to_vec()),
+            (Variable::GitRoot, b"/home/user/work".to_vec()),
+            (Variable::Environment("ROOT".into()), b"/".to_vec()),
+            (Variable::Environment("EMPTY".into()), b"".to_vec()),
+            (Variable::Environment("UP".into()), b"/a/..".to_vec()),
+        ])
+    }
+
+    #[test]
+    fn patterns_cover_what_they_match_and_what_is_beneath() {
+        for (pattern, yes, no) in [
+            ("/", &["/", "/a"][..], &[][..]),
+            ("/a/b", &["/a/b", "/a/b/c"], &["/a", "/a/bc", "/"]),
+            ("**/.env", &["/.env", "/a/.env", "/a/b/.env/c"], &["/a/.envx", "/a"]),
+            ("/a/**/b/*.c", &["/a/b/x.c", "/a/x/y/b/.c/z"], &["/a/b", "/b/x.c"]),
+            ("/a/*", &["/a/b", "/a/b/c"], &["/a"]),
+            ("~/x", &["/home/user/x"], &["/home/user"]),
+            ("$workspace", &["/home/user/work", "/home/user/work/x"], &["/home/user"]),
+        ] {
+            let pattern = &PathPattern::parse(pattern, &scope()).unwrap()[0];
+            let ground = pattern.ground(&values()).unwrap();
+            assert!(!matches!(ground.rest.first(), Some(Component::Literal(_))));
+            let path = |text: &str| AbsolutePath::new(text.as_bytes()).unwrap();
+            for text in yes {
+                assert!(ground.matches_at_or_above(&path(text)), "{pattern} {text}");
+            }
+            for text in no {
+                assert!(!ground.matches_at_or_above(&path(text)), "{pattern} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_begins_no_path_is_none() {
+        for (pattern, why) in [
+            ("$tmp/x", WhyNoValue::Unset),
+            ("$ROOT", WhyNoValue::Root),
+            ("$EMPTY", WhyNoValue::Unset),
+            ("$UP", WhyNoValue::NotAPath),
+        ] {
+            let pattern = &PathPattern::parse(pattern, &scope()).unwrap()[0];
+            assert_eq!(pattern.ground(&values()).unwrap_err().why, why, "{pattern}");
+        }
+    }
+}
