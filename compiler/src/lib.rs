@@ -7,8 +7,10 @@
 //! It is pure: no system call, no thread, no clock, no environment. Policy files come through
 //! [`source::Loader`], the machine as a [`host::Host`] value and through [`host::Files`].
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod artifact;
+mod asked;
 pub mod bytes;
 pub mod diagnostic;
 pub mod document;

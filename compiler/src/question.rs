@@ -55,7 +55,7 @@ pub enum Question {
     /// Asking an `ssh` for something.
     Ssh {
         /// The host.
-        host: DomainName,
+        destination: Destination,
         /// The remote command's words; empty: a login shell.
         command: Vec<String>,
     },

@@ -67,6 +67,14 @@ codes! {
     VariablePlace = "0502" Error,
     /// A variable whose value cannot stand where it is used.
     VariableValue = "0503" Error,
+    /// A question that is not about one concrete thing.
+    BadQuestion = "0610" Error,
+    /// A test whose expectation does not hold.
+    TestFailed = "0611" Error,
+    /// A test's `deny` that holds only because nothing allows it.
+    UnexplainedDeny = "0612" Warning,
+    /// A test whose world cannot be made, or a question that has no meaning in it.
+    BadWorld = "0613" Error,
 }
 
 impl fmt::Display for Code {

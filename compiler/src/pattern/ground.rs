@@ -73,12 +73,8 @@ pub fn path_value(
     values: &BTreeMap<Variable, Vec<u8>>,
 ) -> Result<AbsolutePath, NoValue> {
     let no = |why| NoValue { variable: variable.clone(), why };
-    let value = match (values.get(variable), variable) {
-        (None, Variable::Workspace) => values.get(&Variable::GitRoot).or_else(|| values.get(&Variable::Cwd)),
-        (value, _) => value,
-    };
-    match value.map(Vec::as_slice) {
-        None | Some([]) => Err(no(WhyNoValue::Unset)),
+    match variable.value(values) {
+        None => Err(no(WhyNoValue::Unset)),
         Some(value) if value.contains(&b'\n') || value.contains(&b'\r') => Err(no(WhyNoValue::NotAPath)),
         Some(value) => match AbsolutePath::new(value) {
             Some(path) if path.is_root() => Err(no(WhyNoValue::Root)),

@@ -7,7 +7,7 @@ mod address;
 mod brace;
 mod command;
 mod domain;
-mod error;
+pub(crate) mod error;
 mod glob;
 mod ground;
 mod host;

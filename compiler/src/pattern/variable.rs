@@ -50,6 +50,19 @@ impl Variable {
     }
 }
 
+impl Variable {
+    /// The value it has among these; `$workspace` without one is `$git_root`, or else `$cwd`.
+    #[must_use]
+    pub fn value<'a>(&self, values: &'a BTreeMap<Variable, Vec<u8>>) -> Option<&'a [u8]> {
+        let own = values.get(self);
+        let derived = match self {
+            Variable::Workspace => values.get(&Variable::GitRoot).or_else(|| values.get(&Variable::Cwd)),
+            _ => None,
+        };
+        own.or(derived).map(Vec::as_slice).filter(|value| !value.is_empty())
+    }
+}
+
 impl fmt::Display for Variable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "${}", self.name())
@@ -175,7 +188,7 @@ impl Value {
             match part {
                 ValuePart::Text(text) => bytes.extend_from_slice(text.as_bytes()),
                 ValuePart::Variable(variable) => {
-                    bytes.extend_from_slice(values.get(variable).ok_or_else(|| variable.clone())?);
+                    bytes.extend_from_slice(variable.value(values).ok_or_else(|| variable.clone())?);
                 }
             }
         }
