@@ -1,0 +1,13 @@
+//! Attacks on the built program, each with its control; the cases are the files below `attacks/cases`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[allow(dead_code, unused_imports)]
+mod harness;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut suite = harness::Suite::new("attacks");
+    suite.add_cases("attacks/cases");
+    suite.run()
+}

@@ -1,0 +1,148 @@
+//! A suite: one test a case and person, run in parallel, filtered like any other test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use super::case::Group;
+use super::{Ground, Person, calls, exec, judge};
+
+/// The tests of one binary.
+pub struct Suite {
+    arguments: Arguments,
+    ground: Arc<Ground>,
+    trials: Vec<Trial>,
+    told: BTreeSet<String>,
+    /// Why a person cannot run fence's own backend here, by role.
+    barred: BTreeMap<&'static str, Option<String>>,
+}
+
+impl Suite {
+    /// A suite without tests.
+    pub fn new(name: &str) -> Suite {
+        let arguments = Arguments::from_args();
+        Suite {
+            arguments,
+            ground: Arc::new(Ground::new(name)),
+            trials: Vec::new(),
+            told: BTreeSet::new(),
+            barred: BTreeMap::new(),
+        }
+    }
+
+    /// Adds the cases of every file in a directory below `tests`.
+    pub fn add_cases(&mut self, directory: &str) {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(directory);
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        for file in files {
+            let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+            let group: Group = serde_yaml::from_str(&fs::read_to_string(&file).unwrap())
+                .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            let group = Arc::new(group);
+            for index in 0..group.cases.len() {
+                let case = &group.cases[index];
+                for person in
+                    Person::everybody().into_iter().filter(|p| case.persons.iter().any(|r| r == p.role))
+                {
+                    let (ground, shared, someone) = (self.ground.clone(), group.clone(), person.clone());
+                    self.add_needing(&format!("{name}::{}", case.name), &person, &case.needs, move || {
+                        judge::judge(&ground, &shared, &shared.cases[index], &someone)
+                    });
+                }
+            }
+            if !group.calls.is_empty() {
+                for person in Person::everybody() {
+                    let (ground, shared, someone) = (self.ground.clone(), group.clone(), person.clone());
+                    self.add(&format!("{name}::every call"), &person, move || {
+                        calls::judge(&ground, &shared, &someone)
+                    });
+                }
+            }
+        }
+    }
+
+    /// Adds one test for a person.
+    pub fn add(
+        &mut self,
+        name: &str,
+        person: &Person,
+        test: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) {
+        self.add_needing(name, person, &[], test);
+    }
+
+    /// Adds one test for a person that needs these programs: skipped with a line where one is missing, an error
+    /// there when `CI=true`.
+    pub fn add_needing(
+        &mut self,
+        name: &str,
+        person: &Person,
+        needs: &[String],
+        test: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) {
+        let missing = needs
+            .iter()
+            .find(|program| !is_there(program))
+            .map(|program| format!("`{program}` is not installed"));
+        let barred = self.barred.entry(person.role).or_insert_with(|| no_namespaces(person));
+        let missing = missing.or_else(|| barred.clone());
+        let required = std::env::var_os("CI") == Some(OsString::from("true"));
+        let name = format!("{name} ({person})");
+        let trial = match missing {
+            Some(missing) if required => Trial::test(name, || Err(Failed::from(missing))),
+            Some(missing) => {
+                self.told.insert(format!("skipped as {person}: {missing}"));
+                Trial::test(name, || Ok(())).with_ignored_flag(true)
+            }
+            None => Trial::test(name, || test().map_err(Failed::from)),
+        };
+        self.trials.push(trial);
+    }
+
+    /// What all tests stand on.
+    pub fn ground(&self) -> Arc<Ground> {
+        self.ground.clone()
+    }
+
+    /// Runs what the command line asks for.
+    pub fn run(self) -> ExitCode {
+        self.told.iter().for_each(|line| eprintln!("{line}"));
+        libtest_mimic::run(&self.arguments, self.trials).exit_code()
+    }
+}
+
+fn is_there(program: &str) -> bool {
+    exec::PATH.split(':').any(|directory| Path::new(directory).join(program).is_file())
+}
+
+/// Why a person cannot run fence's own backend here, if that is so.
+fn no_namespaces(person: &Person) -> Option<String> {
+    use std::os::unix::process::CommandExt;
+    let restricted = fs::read_to_string("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
+    if !person.is_root() && restricted.is_ok_and(|text| text.trim() == "1") {
+        return Some("user namespaces are restricted by AppArmor".to_owned());
+    }
+    let mut command = Command::new("/bin/true");
+    if *person != Person::oneself() {
+        command.uid(person.uid.as_raw()).gid(person.gid.as_raw());
+    }
+    // SAFETY: between fork and exec only `unshare` is called.
+    unsafe {
+        command.pre_exec(|| match libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+    match command.status() {
+        Ok(status) if status.success() => None,
+        Ok(status) => Some(format!("no user namespace: {status}")),
+        Err(error) => Some(format!("no user namespace: {error}")),
+    }
+}
