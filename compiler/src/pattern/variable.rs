@@ -19,6 +19,8 @@ pub enum Variable {
     Cwd,
     /// `$git_root`: the repository that holds it; no value outside one.
     GitRoot,
+    /// `$git_common`: what git needs outside `$git_root`, of a linked worktree or a submodule; no value elsewhere.
+    GitCommon,
     /// `$workspace`: `$git_root`, or else `$cwd`.
     Workspace,
     /// `$home`, `~`.
@@ -40,6 +42,7 @@ impl Variable {
         match self {
             Variable::Cwd => "cwd",
             Variable::GitRoot => "git_root",
+            Variable::GitCommon => "git_common",
             Variable::Workspace => "workspace",
             Variable::Home => "home",
             Variable::Tmp => "tmp",
@@ -51,6 +54,12 @@ impl Variable {
 }
 
 impl Variable {
+    /// Whether having no value is ordinary: an item that closes is about nothing then, and that is no error.
+    #[must_use]
+    pub fn is_optional(&self) -> bool {
+        matches!(self, Variable::GitRoot | Variable::GitCommon)
+    }
+
     /// The value it has among these; `$workspace` without one is `$git_root`, or else `$cwd`.
     #[must_use]
     pub fn value<'a>(&self, values: &'a BTreeMap<Variable, Vec<u8>>) -> Option<&'a [u8]> {
@@ -82,6 +91,7 @@ impl Scope for BuiltInScope {
         let variable = match name {
             "cwd" => Variable::Cwd,
             "git_root" => Variable::GitRoot,
+            "git_common" => Variable::GitCommon,
             "workspace" => Variable::Workspace,
             "home" => Variable::Home,
             "tmp" => Variable::Tmp,
@@ -94,7 +104,9 @@ impl Scope for BuiltInScope {
     }
 
     fn names(&self) -> Vec<String> {
-        ["cwd", "git_root", "home", "policy_dir", "tmp", "user", "workspace"].map(str::to_owned).to_vec()
+        ["cwd", "git_common", "git_root", "home", "policy_dir", "tmp", "user", "workspace"]
+            .map(str::to_owned)
+            .to_vec()
     }
 }
 
