@@ -4,10 +4,14 @@
 #[allow(dead_code, unused_imports)]
 mod harness;
 
+#[path = "attacks/together.rs"]
+mod together;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut suite = harness::Suite::new("attacks");
     suite.add_cases("attacks/cases");
+    together::add(&mut suite);
     suite.run()
 }

@@ -1,13 +1,22 @@
 //! How a run lives and ends: exit codes, streams, terminals, signals, and that nothing is left behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "life/endings.rs"]
+mod endings;
 #[allow(dead_code, unused_imports)]
 mod harness;
+#[path = "life/streams.rs"]
+mod streams;
+#[path = "life/terminals.rs"]
+mod terminals;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut suite = harness::Suite::new("life");
     suite.add_cases("life/cases");
+    streams::add(&mut suite);
+    terminals::add(&mut suite);
+    endings::add(&mut suite);
     suite.run()
 }

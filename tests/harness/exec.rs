@@ -116,12 +116,18 @@ impl Start {
         command.spawn()
     }
 
-    /// The command itself, its standard descriptors still to be said.
+    /// The command in a process group, its standard descriptors still to be said.
     pub fn command(&self) -> io::Result<Command> {
+        let mut command = self.session_command()?;
+        command.process_group(self.group.unwrap_or(0));
+        Ok(command)
+    }
+
+    /// The command in whatever process group it is started in.
+    pub fn session_command(&self) -> io::Result<Command> {
         let (program, arguments) = self.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         command.args(arguments).current_dir(&self.cwd).env_clear().envs(&self.environment);
-        command.process_group(self.group.unwrap_or(0));
         if self.person != Person::oneself() {
             command.uid(self.person.uid.as_raw()).gid(self.person.gid.as_raw());
         }

@@ -17,9 +17,6 @@ pub struct World {
     entries: BTreeSet<String>,
 }
 
-/// What came beside what was there.
-pub type Leftovers = Vec<String>;
-
 impl World {
     /// Looks at the host. `mark` stands in the command line of every process that belongs to the runs; other
     /// processes, mounts and files of the host come and go as they like.
@@ -38,11 +35,11 @@ impl World {
     }
 
     /// What is there now and was not before; waits for what is about to end.
-    pub fn leftovers(&self, mark: &str, directories: &[&Path], patience: Duration) -> Leftovers {
+    pub fn leftovers(&self, mark: &str, directories: &[&Path], patience: Duration) -> Vec<String> {
         let began = Instant::now();
         loop {
             let now = World::now(mark, directories);
-            let came: Leftovers = [
+            let came: Vec<String> = [
                 ("process", &self.processes, &now.processes),
                 ("mount", &self.mounts, &now.mounts),
                 ("socket", &self.sockets, &now.sockets),

@@ -13,6 +13,7 @@ mod leftovers;
 mod person;
 mod scene;
 mod suite;
+mod terminal;
 mod tree;
 
 pub use exec::{Ending, Finished, Start};
@@ -20,4 +21,5 @@ pub use leftovers::World;
 pub use person::Person;
 pub use scene::{Ground, Scene};
 pub use suite::Suite;
+pub use terminal::Terminal;
 pub use tree::Tree;
