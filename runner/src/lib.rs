@@ -8,3 +8,6 @@
 
 pub mod audit;
 pub mod host;
+pub mod launch;
+#[cfg(target_os = "linux")]
+pub mod linux;

@@ -1,0 +1,85 @@
+//! Starting a command in a sandbox: what every platform shares.
+
+mod error;
+mod owner;
+mod timing;
+
+use std::ffi::CString;
+
+pub use error::{Error, ExecProblem};
+pub use owner::{ForeignOwner, Reach, unreachable_owner};
+pub use timing::{Phase, Timing};
+
+/// Applies a plan of one kind and starts a command in what it makes.
+pub trait Launcher {
+    /// What is applied.
+    type Plan;
+
+    /// Makes the sandbox, starts the command in it, and waits until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the plan asks for and the machine refuses; nothing is left out quietly.
+    fn run(&self, plan: &Self::Plan, command: &Command, options: &Options) -> Result<Outcome, Error>;
+}
+
+/// What is started inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The program's file: an absolute path inside.
+    pub program: CString,
+    /// The arguments, the program's name first.
+    pub argv: Vec<CString>,
+    /// The whole environment, as `NAME=VALUE`.
+    pub environment: Vec<CString>,
+}
+
+/// How a command is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whether the launch is measured.
+    pub timings: Timings,
+    /// What fence itself does with the standard input and output once the command has them.
+    pub standard: Standard,
+}
+
+/// Whether the phases of a launch are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timings {
+    /// Not at all: it costs nothing.
+    Off,
+    /// Each phase.
+    On,
+}
+
+/// What the starting process does with its own standard input and output once the command has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standard {
+    /// It keeps them: for a caller that goes on to use them.
+    Kept,
+    /// It lets go of both, so that a reader sees the end as soon as the command closes its output.
+    Released,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signalled(i32),
+    /// The time limit ended it.
+    TimedOut,
+}
+
+impl Outcome {
+    /// The exit code that stands for it: 128 and the number for a signal, 124 for the time limit.
+    #[must_use]
+    pub fn exit_code(self) -> i32 {
+        match self {
+            Outcome::Exited(code) => code,
+            Outcome::Signalled(signal) => 128 + signal,
+            Outcome::TimedOut => 124,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! A command, prepared: everything its process does until it executes.
+
+use std::os::fd::RawFd;
+
+use fence_compiler::plan::{LimitMechanism, LimitPlan, LinuxPlan, TerminalPlan};
+use fence_compiler::policy::LimitKind;
+
+use super::operation::{Operation, Step};
+use super::sys::process::{self, Signals, Strings};
+use super::tree::absolute;
+use crate::launch::{self, Error, Phase, Timings};
+
+/// A command that is ready to be started in a sandbox.
+pub(super) struct Command {
+    /// What its process does, in order.
+    pub(super) steps: Vec<Step>,
+}
+
+impl Command {
+    /// Prepares a command: its session, limits, signals, directory, its own layer of Landlock, the filter.
+    pub(super) fn new(
+        plan: &LinuxPlan,
+        command: &launch::Command,
+        filter: Vec<libc::sock_filter>,
+        inner: Option<RawFd>,
+        signals: Signals,
+        timings: Timings,
+    ) -> Result<Command, Error> {
+        let mut steps: Vec<Operation> = Vec::new();
+        if plan.terminal == TerminalPlan::None {
+            steps.push(Operation::NewSession);
+        }
+        // SIGPIPE is ignored by every Rust program, and SIGCHLD was set for the first process.
+        steps.push(Operation::Signal { signal: libc::SIGPIPE, disposition: process::Disposition::Default });
+        let disposition = process::disposition(libc::SIGCHLD);
+        steps.push(Operation::Signal { signal: libc::SIGCHLD, disposition });
+        steps.push(Operation::Restore { signals });
+        steps.push(Operation::Start { path: absolute(&plan.cwd) });
+        for limit in plan.limits.iter().filter(|limit| limit.by == LimitMechanism::Rlimit) {
+            steps.push(rlimit(limit)?);
+        }
+        steps.extend(inner.map(|ruleset| Operation::Enter { ruleset }));
+        steps.push(Operation::Filter { program: filter });
+        steps.push(Operation::Check);
+        if timings == Timings::On {
+            steps.push(Operation::Mark(Phase::Restrict));
+        }
+        steps.push(Operation::Execute {
+            program: command.program.clone(),
+            argv: Strings::new(&command.argv),
+            environment: Strings::new(&command.environment),
+        });
+        Ok(Command { steps: steps.into_iter().map(Step::from).collect() })
+    }
+}
+
+fn rlimit(limit: &LimitPlan) -> Result<Operation, Error> {
+    let (resource, amount) = match limit.kind {
+        // Seconds; a part of one is rounded up.
+        LimitKind::Cpu => (libc::RLIMIT_CPU, limit.amount.div_ceil(1000)),
+        LimitKind::Memory => (libc::RLIMIT_AS, limit.amount),
+        LimitKind::Processes => (libc::RLIMIT_NPROC, limit.amount),
+        LimitKind::Files => (libc::RLIMIT_NOFILE, limit.amount),
+        LimitKind::FileSize => (libc::RLIMIT_FSIZE, limit.amount),
+        LimitKind::Time | LimitKind::ConnectTime | LimitKind::IdleTime => {
+            return Err(Error::Plan(format!("no `setrlimit` limits {:?}; a timer does", limit.kind)));
+        }
+    };
+    Ok(Operation::Limit { resource, amount })
+}

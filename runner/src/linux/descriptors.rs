@@ -1,0 +1,199 @@
+//! The three standard descriptors: what may be handed on, and what can be done with it inside.
+
+use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::plan::{LinuxPlan, Mount, TerminalPlan, Writing};
+use landlock::{AccessFs, BitFlags};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use super::sys::{self, standard};
+use crate::launch::Error;
+
+/// The standard descriptors, looked at.
+pub(super) struct Standard {
+    descriptors: Vec<Descriptor>,
+}
+
+struct Descriptor {
+    number: RawFd,
+    name: &'static str,
+    kind: Kind,
+    access: OFlag,
+    /// Where its file lies on the host, if it lies anywhere.
+    path: Option<AbsolutePath>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    File,
+    Terminal,
+    Other,
+}
+
+impl Standard {
+    /// Looks at the three; a directory and an `O_PATH` descriptor are refused, because a program inside could
+    /// walk from there.
+    pub(super) fn new() -> Result<Standard, Error> {
+        let mut descriptors = Vec::new();
+        for (number, name) in [(0, "standard input"), (1, "standard output"), (2, "standard error")] {
+            descriptors.extend(Descriptor::new(number, name)?);
+        }
+        Ok(Standard { descriptors })
+    }
+
+    /// Refuses a file that the command could open again through `/proc/self/fd` with more rights than its
+    /// descriptor has, although the plan's mounts keep it from them: Landlock, which sees the file at its place on
+    /// the host, would allow it there.
+    pub(super) fn refuse_reopening(&self, plan: &LinuxPlan) -> Result<(), Error> {
+        for descriptor in self.descriptors.iter().filter(|descriptor| descriptor.kind == Kind::File) {
+            let Some(path) = &descriptor.path else { continue };
+            let missing = descriptor.missing(path, plan);
+            if let Some(right) = missing {
+                return Err(Error::Descriptor {
+                    name: descriptor.name,
+                    problem: format!("is `{path}`, which the policy does not let the command {right}"),
+                    repair: match descriptor.number {
+                        0 => format!("give it through a pipe: `cat {path} | fence …`"),
+                        _ => format!("give it through a pipe: `fence … | cat > {path}`"),
+                    },
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The terminal that the command has, by its path on the host, if it keeps one.
+    pub(super) fn terminal_device(&self, plan: TerminalPlan) -> Option<&AbsolutePath> {
+        if plan == TerminalPlan::None {
+            return None;
+        }
+        let mut terminals = self.descriptors.iter().filter(|descriptor| descriptor.kind == Kind::Terminal);
+        terminals.find_map(|terminal| terminal.path.as_ref())
+    }
+
+    /// What each descriptor already allows, and may therefore be done with the same file by another way
+    /// (`/dev/stderr`): a terminal that is kept, and a file as it was opened. One that only appends gives nothing:
+    /// opened again, it could overwrite.
+    pub(super) fn rights(&self, plan: TerminalPlan) -> Vec<(RawFd, BitFlags<AccessFs>)> {
+        let kept = |descriptor: &&Descriptor| match descriptor.kind {
+            Kind::Terminal => plan == TerminalPlan::Kept,
+            Kind::File => !descriptor.access.contains(OFlag::O_APPEND) && descriptor.path.is_some(),
+            Kind::Other => false,
+        };
+        let rights = |descriptor: &Descriptor| {
+            let mut rights = BitFlags::empty();
+            if descriptor.reads() {
+                rights |= AccessFs::ReadFile;
+            }
+            if descriptor.writes() {
+                rights |= AccessFs::WriteFile | AccessFs::Truncate;
+            }
+            if descriptor.kind == Kind::Terminal {
+                rights |= AccessFs::IoctlDev;
+            }
+            (descriptor.number, rights)
+        };
+        self.descriptors.iter().filter(kept).map(rights).collect()
+    }
+
+    /// A descriptor of the terminal in whose foreground the caller is, if it is.
+    pub(super) fn foreground(&self) -> Option<RawFd> {
+        let mut terminals = self.descriptors.iter().filter(|descriptor| descriptor.kind == Kind::Terminal);
+        let here = |terminal: &&Descriptor| {
+            nix::unistd::tcgetpgrp(standard(terminal.number)) == Ok(nix::unistd::getpgrp())
+        };
+        terminals.rfind(here).map(|terminal| terminal.number)
+    }
+}
+
+impl Descriptor {
+    fn new(number: RawFd, name: &'static str) -> Result<Option<Descriptor>, Error> {
+        let refuse = |problem: &str, repair: &str| Error::Descriptor {
+            name,
+            problem: problem.to_owned(),
+            repair: repair.to_owned(),
+        };
+        let Ok(flags) = fcntl(standard(number), FcntlArg::F_GETFL) else { return Ok(None) };
+        let access = OFlag::from_bits_truncate(flags);
+        if access.contains(OFlag::O_PATH) {
+            return Err(refuse(
+                "was opened as a mere path (`O_PATH`)",
+                "give it a file, a pipe or `/dev/null`",
+            ));
+        }
+        let metadata = sys::metadata(number).map_err(|error| refuse(&error.to_string(), "give it a file"))?;
+        let file_type = metadata.file_type();
+        if file_type.is_dir() {
+            return Err(refuse(
+                "is a directory, from which the command could reach what lies around it",
+                "give it a file, a pipe or `/dev/null`",
+            ));
+        }
+        let kind = if file_type.is_file() || file_type.is_block_device() {
+            Kind::File
+        } else if file_type.is_char_device() && nix::unistd::isatty(standard(number)) == Ok(true) {
+            Kind::Terminal
+        } else {
+            Kind::Other
+        };
+        // A file that was removed, or lies in another's view of the tree, has no path here.
+        let path = std::fs::read_link(format!("/proc/self/fd/{number}"))
+            .ok()
+            .and_then(|link| AbsolutePath::new(link.as_os_str().as_bytes()).map(|path| (link, path)))
+            .filter(|(link, _)| {
+                std::fs::symlink_metadata(link)
+                    .is_ok_and(|there| (there.dev(), there.ino()) == (metadata.dev(), metadata.ino()))
+            })
+            .map(|(_, path)| path);
+        Ok(Some(Descriptor { number, name, kind, access, path }))
+    }
+
+    fn reads(&self) -> bool {
+        self.access & OFlag::O_ACCMODE != OFlag::O_WRONLY
+    }
+
+    fn writes(&self) -> bool {
+        self.access & OFlag::O_ACCMODE != OFlag::O_RDONLY
+    }
+
+    /// What Landlock would let the command do with the file, although neither the descriptor nor the mounts do.
+    fn missing(&self, path: &AbsolutePath, plan: &LinuxPlan) -> Option<&'static str> {
+        let rules = plan.landlock.rules.iter().filter(|rule| path.is_within(&rule.path));
+        let (read, write) =
+            rules.fold((false, false), |(read, write), rule| (read || rule.read, write || rule.write));
+        let (mount_read, mount_write) = mounted(path, plan);
+        let overwrites = self.writes() && !self.access.contains(OFlag::O_APPEND);
+        if write && !mount_write && !overwrites {
+            Some("write")
+        } else if read && !mount_read && !self.reads() {
+            Some("read")
+        } else {
+            None
+        }
+    }
+}
+
+/// What the mounts let the command do at a path: read, write.
+fn mounted(path: &AbsolutePath, plan: &LinuxPlan) -> (bool, bool) {
+    let mut rights = (false, false);
+    for mount in &plan.mounts {
+        match mount {
+            Mount::Tree { at, writing, .. } if path.is_within(at) => {
+                rights = (true, *writing == Writing::Allowed);
+            }
+            Mount::Mask { at, .. }
+            | Mount::Private { at, .. }
+            | Mount::Proc { at, .. }
+            | Mount::Dev { at, .. }
+                if path.is_within(at) =>
+            {
+                rights = (false, false);
+            }
+            _ => {}
+        }
+    }
+    rights
+}

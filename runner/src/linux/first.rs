@@ -1,0 +1,176 @@
+//! The first process inside: it makes the sandbox, starts the command, and stays until that has ended.
+
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use fence_compiler::plan::TerminalPlan;
+use nix::errno::Errno;
+
+use super::command::Command;
+use super::message::{Forward, List, Message, Origin};
+use super::operation::State;
+use super::sandbox::Sandbox;
+use super::sys;
+use super::sys::process::{self, Change, Disposition, Readable, Sender, Signals};
+use crate::launch::{Phase, Timings};
+
+/// What the first process is given by its parent, all of it made before the clone.
+pub(super) struct First<'a> {
+    /// The sandbox to make.
+    pub(super) sandbox: &'a Sandbox,
+    /// The command to start.
+    pub(super) command: &'a Command,
+    /// Where it reports to.
+    pub(super) report: RawFd,
+    /// Where signals come from that the parent got; its end means that the parent is gone.
+    pub(super) control: RawFd,
+    /// The signals that are passed on; they are blocked already.
+    pub(super) signals: Signals,
+    /// Whether phases are reported.
+    pub(super) timings: Timings,
+}
+
+/// The exit code of the first process when it could not do its part; nobody but a debugger sees it.
+const FAILED: i32 = 125;
+
+impl First<'_> {
+    /// Does everything, and never returns. It makes system calls only.
+    pub(super) fn run(&self) -> ! {
+        self.mark(Phase::Clone);
+        let mut state = State::new(self.report);
+        if let Err((index, errno)) = state.work(&self.sandbox.steps) {
+            self.fail(List::Sandbox, index, errno);
+        }
+        let received = match self.prepare_signals() {
+            Ok(received) => received,
+            Err(errno) => self.fail(List::First, 0, errno),
+        };
+        match process::fork() {
+            Err(errno) => self.fail(List::First, 1, errno),
+            Ok(0) => self.become_command(&mut state),
+            Ok(pid) => {
+                self.mark(Phase::Fork);
+                // The command has them; a reader of its output sees the end when the command closes it.
+                let _ = sys::close_range(0, 2);
+                let mut watch = Watch { first: self, pid, received, seen: 0 };
+                watch.until_the_end(self.sandbox.time)
+            }
+        }
+    }
+
+    fn mark(&self, phase: Phase) {
+        if self.timings == Timings::On {
+            Message::reached(phase).send(self.report);
+        }
+    }
+
+    fn fail(&self, list: List, index: usize, errno: Errno) -> ! {
+        Message::failed(list, index, errno).send(self.report);
+        process::exit(FAILED)
+    }
+
+    /// A descriptor for the signals that are passed on and for those of children.
+    fn prepare_signals(&self) -> Result<RawFd, Errno> {
+        process::set_disposition(libc::SIGCHLD, Disposition::Default)?;
+        let children = Signals::new(&[libc::SIGCHLD]);
+        children.block();
+        self.signals.with(libc::SIGCHLD).descriptor()
+    }
+
+    fn become_command(&self, state: &mut State) -> ! {
+        if let Err((index, errno)) = state.work(&self.command.steps) {
+            Message::failed(List::Command, index, errno).send(self.report);
+        }
+        process::exit(FAILED)
+    }
+}
+
+/// The first process while the command runs.
+struct Watch<'a> {
+    first: &'a First<'a>,
+    /// The command's process.
+    pid: i32,
+    /// Where its own signals come from.
+    received: RawFd,
+    /// Signals that everybody in the process group got, so that the command needs no copy: one bit each.
+    seen: u64,
+}
+
+impl Watch<'_> {
+    fn until_the_end(&mut self, time: Option<Duration>) -> ! {
+        let deadline = time.map(|time| sys::now().saturating_add(nanoseconds(time)));
+        loop {
+            self.reap();
+            let wait = match deadline.map(|deadline| deadline.saturating_sub(sys::now())) {
+                None => -1,
+                Some(0) => self.end(Message::TimedOut),
+                Some(left) => i32::try_from(left.div_ceil(1_000_000)).unwrap_or(i32::MAX),
+            };
+            let [signals, control] = process::wait_readable([self.received, self.first.control], wait);
+            if signals == Readable::Yes {
+                self.take_signals();
+            }
+            match control {
+                Readable::Yes => self.pass_on(),
+                // The parent is gone: everything inside ends with this process.
+                Readable::Ended => process::exit(FAILED),
+                Readable::No => {}
+            }
+        }
+    }
+
+    /// Takes what happened to children: reports what became of the command, and lets all others go.
+    fn reap(&mut self) {
+        loop {
+            match process::take_change() {
+                Ok(Some((pid, change))) if pid == self.pid => match change {
+                    Change::Exited(code) => self.end(Message::Exited(code)),
+                    Change::Signalled(signal) => self.end(Message::Signalled(signal)),
+                    Change::Stopped(signal) => Message::Stopped(signal).send(self.first.report),
+                },
+                Ok(Some(_)) | Err(Errno::EINTR) => {}
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    fn end(&self, message: Message) -> ! {
+        message.send(self.first.report);
+        process::exit(0)
+    }
+
+    /// Notes the signals that this process got itself. Those from inside the sandbox are nobody's business.
+    fn take_signals(&mut self) {
+        while let Some(received) = process::take_signal(self.received) {
+            if received.signal != libc::SIGCHLD && !matches!(received.sender, Sender::Process(_)) {
+                self.seen |= bit(received.signal);
+            }
+        }
+    }
+
+    /// Passes on the signals that the parent got, but those that reached the command as they reached this process.
+    fn pass_on(&mut self) {
+        let mut bytes = [0; 16];
+        let count = sys::read(self.first.control, &mut bytes).unwrap_or(0);
+        for byte in bytes.iter().take(count) {
+            let Forward { signal, origin } = Forward::decode(*byte);
+            let alone = self.first.sandbox.terminal == TerminalPlan::None;
+            let reached = self.seen & bit(signal) != 0;
+            self.seen &= !bit(signal);
+            if alone {
+                // In a session of its own nothing but SIGSTOP stops it.
+                process::kill(self.pid, if signal == libc::SIGTSTP { libc::SIGSTOP } else { signal });
+            } else if !reached && origin == Origin::Process {
+                process::kill(self.pid, signal);
+            }
+        }
+    }
+}
+
+fn bit(signal: i32) -> u64 {
+    1_u64.checked_shl(signal.cast_unsigned().saturating_sub(1)).unwrap_or(0)
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

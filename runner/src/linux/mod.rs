@@ -1,0 +1,56 @@
+//! The native launch on Linux: namespaces, mounts, Landlock, a filter of system calls, all made by fence itself.
+//!
+//! Everything is prepared before the clone: two lists of operations, a [`Sandbox`](sandbox::Sandbox) that is made and
+//! a [`Command`](command::Command) that is started in it. The children only work through them.
+
+mod command;
+mod descriptors;
+mod explain;
+mod first;
+mod landlock;
+mod message;
+mod operation;
+mod parent;
+mod sandbox;
+pub mod seccomp;
+#[allow(unsafe_code)]
+mod sys;
+mod tree;
+
+use fence_compiler::plan::LinuxPlan;
+
+use crate::launch::{Command, Error, Launcher, Options, Outcome, Timing};
+
+/// Makes the sandbox of a plan, runs a command in it, and waits for its end.
+///
+/// # Errors
+///
+/// Whatever the plan asks for and the host refuses; the command has not run then.
+pub fn run(plan: &LinuxPlan, command: &Command, options: &Options) -> Result<Outcome, Error> {
+    parent::run(plan, command, options).map(|(outcome, _)| outcome)
+}
+
+/// Does the same as [`run`], and tells what each phase took, if the options ask for it.
+///
+/// # Errors
+///
+/// Those of [`run`].
+pub fn run_measured(
+    plan: &LinuxPlan,
+    command: &Command,
+    options: &Options,
+) -> Result<(Outcome, Vec<Timing>), Error> {
+    parent::run(plan, command, options)
+}
+
+/// Fence's own launch.
+#[derive(Clone, Copy, Debug)]
+pub struct Native;
+
+impl Launcher for Native {
+    type Plan = LinuxPlan;
+
+    fn run(&self, plan: &LinuxPlan, command: &Command, options: &Options) -> Result<Outcome, Error> {
+        run(plan, command, options)
+    }
+}

@@ -1,0 +1,291 @@
+//! One step of a launch, and how a child carries it out.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::RawFd;
+
+use fence_compiler::policy::RuleId;
+use nix::errno::Errno;
+
+use super::sys::confine::{self, Missing};
+use super::sys::mount::{self, Attributes, Depth};
+use super::sys::process::{self, Disposition, Signals, Strings};
+use super::{message::Message, sys};
+use crate::launch::Phase;
+
+/// An operation and the rules it is there for.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// What is done.
+    pub(super) operation: Operation,
+    /// For which rules.
+    pub(super) rules: Vec<RuleId>,
+}
+
+impl From<Operation> for Step {
+    fn from(operation: Operation) -> Step {
+        Step { operation, rules: Vec::new() }
+    }
+}
+
+/// What a child does: system calls, and nothing that allocates, locks or panics. All that it needs is in it.
+///
+/// Paths called `at` are below the root that is being made, without a slash in front.
+#[derive(Debug)]
+pub(super) enum Operation {
+    /// Tells the parent that a phase has ended.
+    Mark(Phase),
+    /// Writes a text to a file (`/proc/self/uid_map`, a sysctl).
+    Write { path: &'static CStr, text: CString },
+    /// Sets the mask of modes aside, so that modes are made as written.
+    Umask,
+    /// Makes all mounts private.
+    Private,
+    /// A tree of the host will be the root; everything that follows happens in it.
+    HostRoot { source: CString, attributes: Attributes },
+    /// An empty file system will be the root.
+    EmptyRoot,
+    /// Makes the file system that masks are taken from, over the host's root.
+    Masks,
+    /// Puts the new root over that.
+    AttachRoot,
+    /// Makes an empty directory.
+    Directory { ground: Ground, path: CString, mode: u32 },
+    /// Makes an empty file.
+    File { ground: Ground, path: CString, mode: u32 },
+    /// Makes a symbolic link.
+    Link { ground: Ground, path: CString, target: CString },
+    /// Mounts a tree or file of the host.
+    Bind { source: CString, at: CString, attributes: Attributes },
+    /// Mounts one of the masks.
+    Mask { name: CString, at: CString },
+    /// Mounts a directory onto itself.
+    Pin { at: CString },
+    /// Mounts a new file system.
+    New { filesystem: FileSystem, at: CString, attributes: Attributes },
+    /// Makes a mount read-only.
+    Seal { at: CString },
+    /// Makes the new root `/`, and drops the host's.
+    Pivot,
+    /// Switches the loopback interface on.
+    Loopback,
+    /// Allows rights beneath a path, inside.
+    Allow { ruleset: RawFd, path: CString, access: u64, of_files: u64 },
+    /// Allows rights on what a descriptor stands for.
+    AllowDescriptor { ruleset: RawFd, descriptor: RawFd, access: u64, of_files: u64 },
+    /// Enters a Landlock ruleset.
+    Enter { ruleset: RawFd },
+    /// Closes all descriptors but the standard ones and these, which are sorted.
+    CloseOthers { keep: Vec<RawFd> },
+    /// Nothing executed from here on gains rights.
+    NoNewPrivileges,
+    /// Nobody may look into this process.
+    Undumpable,
+    /// Empties the bounding set and locks the securebits.
+    DropBoundingSet,
+    /// Gives up every capability.
+    DropCapabilities,
+    /// Starts a session without a terminal.
+    NewSession,
+    /// Limits a resource of this process.
+    Limit { resource: u32, amount: u64 },
+    /// Goes to the directory that the command starts in.
+    Start { path: CString },
+    /// Sets what a signal does.
+    Signal { signal: i32, disposition: Disposition },
+    /// Gives signals the mask, and modes theirs, that the caller had.
+    Restore { signals: Signals },
+    /// Installs the filter.
+    Filter { program: Vec<libc::sock_filter> },
+    /// Checks that every right is gone.
+    Check,
+    /// Executes the program: the last operation.
+    Execute { program: CString, argv: Strings, environment: Strings },
+}
+
+/// Where something is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// Below the new root.
+    Root,
+    /// Among the masks.
+    Masks,
+}
+
+/// A kind of file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum FileSystem {
+    /// An empty one in memory, its root with this mode (`0755`).
+    Memory { mode: CString },
+    /// Processes.
+    Processes,
+    /// Terminals.
+    Terminals,
+}
+
+impl FileSystem {
+    fn make(&self, attributes: Attributes) -> Result<RawFd, Errno> {
+        match self {
+            FileSystem::Memory { mode } => mount::make(c"tmpfs", &[(c"mode", mode)], attributes),
+            FileSystem::Processes => mount::make(c"proc", &[], attributes),
+            FileSystem::Terminals => {
+                mount::make(c"devpts", &[(c"ptmxmode", c"0666"), (c"mode", c"0620")], attributes)
+            }
+        }
+    }
+}
+
+/// What a child knows while it works through a list.
+#[derive(Debug)]
+pub(super) struct State {
+    /// The pipe to the parent.
+    pub(super) report: RawFd,
+    root: RawFd,
+    masks: RawFd,
+    umask: u32,
+}
+
+impl State {
+    /// Before the first operation.
+    pub(super) fn new(report: RawFd) -> State {
+        State { report, root: -1, masks: -1, umask: 0o022 }
+    }
+
+    /// Carries the operations out in their order; the index and error of the first that fails.
+    pub(super) fn work(&mut self, steps: &[Step]) -> Result<(), (usize, Errno)> {
+        for (index, step) in steps.iter().enumerate() {
+            self.carry_out(&step.operation).map_err(|errno| (index, errno))?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, operation: &Operation) -> Result<(), Errno> {
+        match operation {
+            Operation::Mark(phase) => Message::reached(*phase).send(self.report),
+            Operation::Write { path, text } => sys::write_file(path, text)?,
+            Operation::Umask => self.umask = process::set_umask(0),
+            Operation::Private => mount::make_private()?,
+            Operation::HostRoot { source, attributes } => {
+                self.root = clone_from(mount::open_absolute(source)?, Depth::Tree)?;
+                mount::set_attributes(self.root, *attributes, Depth::Tree)?;
+            }
+            Operation::EmptyRoot => self.root = mount::make(c"tmpfs", &[(c"mode", c"0755")], OWN)?,
+            Operation::Masks => {
+                self.masks = mount::make(c"tmpfs", &[(c"mode", c"0700")], OWN)?;
+                mount::attach_over_root(self.masks)?;
+            }
+            Operation::AttachRoot => mount::attach_over_root(self.root)?,
+            Operation::Directory { ground, path, mode } => {
+                mount::make_directory(self.ground(*ground), path, *mode)?;
+            }
+            Operation::File { ground, path, mode } => mount::make_file(self.ground(*ground), path, *mode)?,
+            Operation::Link { ground, path, target } => {
+                mount::make_link(self.ground(*ground), path, target)?;
+            }
+            Operation::Bind { source, at, attributes } => {
+                let tree = clone_from(mount::open_absolute(source)?, Depth::Tree)?;
+                mount::set_attributes(tree, *attributes, Depth::Tree)?;
+                self.attach(tree, at)?;
+            }
+            Operation::Mask { name, at } => {
+                let mask = clone_from(mount::open_beneath(self.masks, name)?, Depth::One)?;
+                mount::set_attributes(mask, OWN | mount::READ_ONLY, Depth::One)?;
+                self.attach(mask, at)?;
+            }
+            Operation::Pin { at } => {
+                let tree = clone_from(mount::open_beneath(self.root, at)?, Depth::Tree)?;
+                self.attach(tree, at)?;
+            }
+            Operation::New { filesystem, at, attributes } => {
+                let made = filesystem.make(*attributes)?;
+                self.attach(made, at)?;
+            }
+            Operation::Seal { at } => {
+                let place = mount::open_beneath(self.root, at)?;
+                let result = mount::set_attributes(place, mount::READ_ONLY, Depth::One);
+                sys::close(place);
+                result?;
+            }
+            Operation::Pivot => mount::pivot(self.root)?,
+            Operation::Loopback => sys::loopback_up()?,
+            Operation::Allow { ruleset, path, access, of_files } => {
+                let place = mount::open_absolute(path)?;
+                let result = confine::landlock_allow(*ruleset, place, *access, *of_files);
+                sys::close(place);
+                result?;
+            }
+            Operation::AllowDescriptor { ruleset, descriptor, access, of_files } => {
+                confine::landlock_allow(*ruleset, *descriptor, *access, *of_files)?;
+            }
+            Operation::Enter { ruleset } => confine::landlock_enter(*ruleset)?,
+            Operation::CloseOthers { keep } => close_others(keep)?,
+            Operation::NoNewPrivileges => confine::no_new_privileges()?,
+            Operation::Undumpable => confine::undumpable()?,
+            Operation::DropBoundingSet => {
+                confine::drop_bounding_set()?;
+                confine::lock_securebits()?;
+            }
+            Operation::DropCapabilities => confine::drop_capabilities()?,
+            Operation::NewSession => process::new_session()?,
+            Operation::Limit { resource, amount } => process::limit(*resource, *amount)?,
+            Operation::Start { path } => process::change_directory(path)?,
+            Operation::Signal { signal, disposition } => process::set_disposition(*signal, *disposition)?,
+            Operation::Restore { signals } => {
+                process::set_umask(self.umask);
+                signals.restore();
+            }
+            Operation::Filter { program } => confine::install_filter(program)?,
+            Operation::Check => confine::check_rights().map_err(missing_as_errno)?,
+            Operation::Execute { program, argv, environment } => {
+                return Err(process::execute(program, argv, environment));
+            }
+        }
+        Ok(())
+    }
+
+    fn ground(&self, ground: Ground) -> RawFd {
+        match ground {
+            Ground::Root => self.root,
+            Ground::Masks => self.masks,
+        }
+    }
+
+    /// Attaches a mount below the new root, and closes its descriptor.
+    fn attach(&self, made: RawFd, at: &CStr) -> Result<(), Errno> {
+        let place = mount::open_beneath(self.root, at)?;
+        let result = mount::attach(made, place);
+        sys::close(place);
+        sys::close(made);
+        result
+    }
+}
+
+/// What holds for file systems of fence's own.
+pub(super) const OWN: Attributes = mount::NO_SETUID | mount::NO_DEVICES | mount::NO_EXECUTION;
+
+/// Copies the mounts at a place, whose descriptor is closed.
+fn clone_from(place: RawFd, depth: Depth) -> Result<RawFd, Errno> {
+    let result = mount::clone_tree(place, depth);
+    sys::close(place);
+    result
+}
+
+fn close_others(keep: &[RawFd]) -> Result<(), Errno> {
+    let mut first = 3;
+    for fd in keep.iter().map(|fd| fd.cast_unsigned()) {
+        if fd > first {
+            sys::close_range(first, fd - 1)?;
+        }
+        first = first.max(fd + 1);
+    }
+    sys::close_range(first, u32::MAX)
+}
+
+/// The errors that stand for what [`confine::check_rights`] found missing.
+fn missing_as_errno(missing: Missing) -> Errno {
+    match missing {
+        Missing::Capabilities => Errno::EPERM,
+        Missing::BoundingSet => Errno::EACCES,
+        Missing::NoNewPrivileges => Errno::EINVAL,
+        Missing::Filter => Errno::ENOSYS,
+    }
+}

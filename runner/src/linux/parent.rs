@@ -1,0 +1,237 @@
+//! The process that starts a sandbox, waits for its command, and behaves as the command does.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use fence_compiler::plan::LinuxPlan;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+
+use super::command::Command;
+use super::descriptors::Standard;
+use super::first::First;
+use super::landlock::Layers;
+use super::message::{self, Forward, List, Message, Origin};
+use super::sandbox::Sandbox;
+use super::sys::process::{self, Change, Readable, Sender, Side, Signals};
+use super::{explain, seccomp, sys};
+use crate::launch::{self, Error, Options, Outcome, Phase, Timing, Timings};
+
+/// The signals that the command gets in the place of fence. SIGTTIN and SIGTTOU are never passed on, but they must
+/// not stop fence before the command.
+const PASSED: [i32; 11] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGTSTP,
+    libc::SIGCONT,
+    libc::SIGWINCH,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+];
+
+/// Makes the sandbox, starts the command, waits for its end.
+pub(super) fn run(
+    plan: &LinuxPlan,
+    command: &launch::Command,
+    options: &Options,
+) -> Result<(Outcome, Vec<Timing>), Error> {
+    let start = sys::now();
+    let standard = Standard::new()?;
+    standard.refuse_reopening(plan)?;
+    let layers = Layers::new()?;
+    let filter = seccomp::compile(&plan.seccomp, seccomp::Architecture::NATIVE)
+        .map_err(|error| Error::Plan(error.to_string()))?;
+    let (report, report_end) = pipe()?;
+    let (control_end, control) = pipe()?;
+    let keep = [report_end.as_raw_fd(), control_end.as_raw_fd()];
+    let sandbox = Sandbox::new(plan, &layers, &standard, options.timings, &keep)?;
+    let signals = Signals::new(&PASSED);
+    let blocked = Blocked::new(signals);
+    let command = Command::new(plan, command, filter, layers.inner(), blocked.before, options.timings)?;
+    let first = First {
+        sandbox: &sandbox,
+        command: &command,
+        report: report_end.as_raw_fd(),
+        control: control_end.as_raw_fd(),
+        signals,
+        timings: options.timings,
+    };
+    let prepared = sys::now();
+    let pid = match process::clone_namespaces().map_err(explain::namespaces)? {
+        Side::Child => first.run(),
+        Side::Parent { pid } => pid,
+    };
+    drop((report_end, control_end));
+    let terminal = standard.foreground();
+    if options.standard == launch::Standard::Released {
+        sys::release_standard();
+    }
+    let mut watch = Watch { report, control, signals, reached: Vec::new(), end: None };
+    watch.until_the_end();
+    // The sandbox's processes and mounts are gone when its first process is.
+    let change = process::wait_for_end(pid);
+    watch.reached.push((Phase::End as u32, sys::now()));
+    if let Some(terminal) = terminal {
+        take_terminal_back(terminal);
+    }
+    drop(blocked);
+    let outcome = match watch.end {
+        Some(Message::Exited(code)) => Outcome::Exited(code),
+        Some(Message::Signalled(signal)) => Outcome::Signalled(signal),
+        Some(Message::TimedOut) => Outcome::TimedOut,
+        Some(Message::Failed(list, index, errno)) => {
+            let steps = if list == List::Sandbox { &sandbox.steps } else { &command.steps };
+            let errno = Errno::from_raw(errno);
+            return Err(match steps.get(usize::try_from(index).unwrap_or(usize::MAX)) {
+                Some(step) if list != List::First => explain::step(step, errno),
+                _ => explain::first(index, errno),
+            });
+        }
+        _ => return Err(Error::Lost(lost(change))),
+    };
+    let timings = match options.timings {
+        Timings::Off => Vec::new(),
+        Timings::On => timings(start, prepared, &watch.reached),
+    };
+    Ok((outcome, timings))
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
+    pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::Step {
+        attempt: "making a pipe".to_owned(),
+        reason: errno.desc().to_lowercase(),
+        repair: "too many files are open: close some, or raise `ulimit -n`".to_owned(),
+        rules: Vec::new(),
+    })
+}
+
+/// Signals that are blocked in this thread until this value is gone.
+struct Blocked {
+    /// The mask before.
+    before: Signals,
+}
+
+impl Blocked {
+    fn new(signals: Signals) -> Blocked {
+        Blocked { before: signals.block() }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        self.before.restore();
+    }
+}
+
+/// The parent while the sandbox lives.
+struct Watch {
+    report: OwnedFd,
+    control: OwnedFd,
+    signals: Signals,
+    /// The phases that were reached, and when.
+    reached: Vec<(u32, u64)>,
+    /// What became of the command, or why there was none: the first such message.
+    end: Option<Message>,
+}
+
+impl Watch {
+    /// Reads what is reported and passes signals on until nothing can be reported any more.
+    fn until_the_end(&mut self) {
+        let received = self.signals.descriptor().unwrap_or(-1);
+        loop {
+            let [report, signals] = process::wait_readable([self.report.as_raw_fd(), received], -1);
+            if signals == Readable::Yes {
+                self.pass_on(received);
+            }
+            match report {
+                Readable::Yes => self.take_report(),
+                Readable::Ended => break,
+                Readable::No => {}
+            }
+        }
+        sys::close(received);
+    }
+
+    fn take_report(&mut self) {
+        let mut bytes = [0; message::LENGTH];
+        if sys::read(self.report.as_raw_fd(), &mut bytes) != Ok(message::LENGTH) {
+            return;
+        }
+        match Message::decode(bytes) {
+            Some(end @ (Message::Exited(_) | Message::Signalled(_) | Message::TimedOut))
+                if self.end.is_none() =>
+            {
+                self.reached.push((Phase::Command as u32, sys::now()));
+                self.end = Some(end);
+            }
+            Some(Message::Reached(phase, time)) => self.reached.push((phase, time)),
+            Some(Message::Stopped(signal)) => stop(signal),
+            Some(end) if self.end.is_none() => self.end = Some(end),
+            _ => {}
+        }
+    }
+
+    fn pass_on(&self, received: RawFd) {
+        while let Some(signal) = process::take_signal(received) {
+            let origin = if signal.sender == Sender::Kernel { Origin::Kernel } else { Origin::Process };
+            if signal.signal != libc::SIGTTIN && signal.signal != libc::SIGTTOU {
+                let forward = Forward { signal: signal.signal, origin };
+                let _ = sys::write(self.control.as_raw_fd(), &[forward.encode()]);
+            }
+        }
+    }
+}
+
+/// Stops as the command was stopped, so that the caller's shell sees a stopped job; returns when that shell lets it
+/// continue.
+fn stop(signal: i32) {
+    process::kill(nix::unistd::getpid().as_raw(), signal);
+    let only = Signals::new(&[signal]);
+    only.unblock();
+    only.block();
+}
+
+/// Makes this process group the terminal's foreground again, if a group of the sandbox that is gone was left there.
+fn take_terminal_back(terminal: RawFd) {
+    let (terminal, own) = (sys::standard(terminal), nix::unistd::getpgrp());
+    if nix::unistd::tcgetpgrp(terminal).is_ok_and(|group| group != own) {
+        // SIGTTOU is blocked here, so that this is allowed from the background. An error leaves it as it is.
+        let _ = nix::unistd::tcsetpgrp(terminal, own);
+    }
+}
+
+fn lost(change: Result<Change, Errno>) -> String {
+    match change {
+        Ok(Change::Signalled(signal)) => match nix::sys::signal::Signal::try_from(signal) {
+            Ok(signal) => format!("{signal}"),
+            Err(_) => format!("signal {signal}"),
+        },
+        Ok(Change::Exited(code)) => format!("its own exit with code {code}"),
+        _ => "something unknown".to_owned(),
+    }
+}
+
+/// What each phase took, from the times at which they were reached.
+fn timings(start: u64, prepared: u64, reached: &[(u32, u64)]) -> Vec<Timing> {
+    let mut times: Vec<(Phase, u64)> = vec![(Phase::Prepare, prepared)];
+    for (number, time) in reached {
+        times.extend(
+            Phase::ALL.into_iter().find(|phase| *phase as u32 == *number).map(|phase| (phase, *time)),
+        );
+    }
+    times.sort_by_key(|(phase, time)| (*time, *phase));
+    let mut before = start;
+    times
+        .into_iter()
+        .map(|(phase, time)| {
+            let took = Duration::from_nanos(time.saturating_sub(before));
+            before = before.max(time);
+            Timing { phase, took }
+        })
+        .collect()
+}

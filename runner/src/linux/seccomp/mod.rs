@@ -1,0 +1,192 @@
+//! From the refused system calls of a plan to a program for the kernel.
+//!
+//! The program is made here and not by `seccompiler`, which knows one error for a whole filter, while each refused
+//! group states its own; several filters instead of one would each run on every call. It also has no range check for
+//! numbers that no kernel knows yet.
+
+mod aarch64;
+mod assemble;
+mod condition;
+mod x86_64;
+
+#[cfg(test)]
+mod interpreter;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use fence_compiler::plan::{CallRule, Condition};
+use libc::sock_filter;
+use thiserror::Error;
+
+use assemble::{Piece, allow, kill, load, refuse, statement, test};
+
+/// A processor that filters are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// x86-64, without x32.
+    X86_64,
+    /// 64-bit ARM, little-endian.
+    Aarch64,
+}
+
+impl Architecture {
+    /// The one that this program was built for.
+    #[cfg(target_arch = "x86_64")]
+    pub const NATIVE: Architecture = Architecture::X86_64;
+    /// The one that this program was built for.
+    #[cfg(target_arch = "aarch64")]
+    pub const NATIVE: Architecture = Architecture::Aarch64;
+
+    /// `AUDIT_ARCH_*`.
+    fn audit(self) -> u32 {
+        match self {
+            Architecture::X86_64 => 0xc000_003e,
+            Architecture::Aarch64 => 0xc000_00b7,
+        }
+    }
+
+    fn calls(self) -> &'static [(&'static str, u32)] {
+        match self {
+            Architecture::X86_64 => x86_64::CALLS,
+            Architecture::Aarch64 => aarch64::CALLS,
+        }
+    }
+
+    /// The number of a call.
+    #[must_use]
+    pub fn number(self, name: &str) -> Option<u32> {
+        self.calls().iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+    }
+}
+
+/// Why no program can be made of a plan's calls.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FilterError {
+    /// No architecture has this call.
+    #[error("the plan refuses the system call `{0}`, which fence does not know")]
+    UnknownCall(String),
+    /// An error that fence does not know.
+    #[error("the plan answers a system call with `{0}`, which is no error that fence knows")]
+    UnknownErrno(String),
+    /// An argument that no call has, or a width that none is read in.
+    #[error("the plan asks for {width} bits of argument {argument} of a system call")]
+    Argument {
+        /// The argument.
+        argument: u8,
+        /// The width.
+        width: u8,
+    },
+    /// The kernel takes 4,096 instructions.
+    #[error("the filter of system calls has {0} instructions, and the kernel takes 4096")]
+    TooLong(usize),
+}
+
+/// Makes the program for an architecture.
+///
+/// Another architecture's calls (`int 0x80`, 32-bit programs) end the process: nothing, not even an exit, can be
+/// trusted there. x32 and numbers above the newest known call answer `ENOSYS`. A call that an architecture does not
+/// have needs no rule there. What remains is a binary search over the ranges of numbers with the same rules, so that
+/// a call without one costs about ten instructions.
+///
+/// # Errors
+///
+/// A plan that names calls, errors or arguments that do not exist.
+pub fn compile(rules: &[CallRule], architecture: Architecture) -> Result<Vec<sock_filter>, FilterError> {
+    let mut refused: BTreeMap<u32, Vec<(&[Condition], u16)>> = BTreeMap::new();
+    for rule in rules {
+        let errno = errno(&rule.errno).ok_or_else(|| FilterError::UnknownErrno(rule.errno.clone()))?;
+        for call in &rule.calls {
+            match architecture.number(call) {
+                Some(number) => refused.entry(number).or_default().push((&rule.when, errno)),
+                None if known_elsewhere(call) => {}
+                None => return Err(FilterError::UnknownCall(call.clone())),
+            }
+        }
+    }
+    let newest = architecture.calls().iter().map(|(_, number)| *number).max().unwrap_or(0);
+    let mut ranges: Vec<(u32, Vec<sock_filter>)> = vec![(0, vec![allow()])];
+    for (number, rules) in refused {
+        begin(&mut ranges, number, body(&rules)?);
+        begin(&mut ranges, number + 1, vec![allow()]);
+    }
+    begin(&mut ranges, newest + 1, vec![refuse(libc::ENOSYS as u16)]);
+    let mut program =
+        vec![load(ARCHITECTURE), test(libc::BPF_JEQ, architecture.audit(), 1, 0), kill(), load(NUMBER)];
+    program.extend(search(&ranges));
+    if program.len() > 4096 {
+        return Err(FilterError::TooLong(program.len()));
+    }
+    Ok(program)
+}
+
+/// Offsets in `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+
+fn known_elsewhere(call: &str) -> bool {
+    [Architecture::X86_64, Architecture::Aarch64].iter().any(|other| other.number(call).is_some())
+}
+
+/// Begins a range at a number, in the place of one that begins there, or as a part of the one before if both do the
+/// same.
+fn begin(ranges: &mut Vec<(u32, Vec<sock_filter>)>, number: u32, body: Vec<sock_filter>) {
+    if ranges.last().is_some_and(|(first, _)| *first == number) {
+        ranges.pop();
+    }
+    if ranges.last().is_none_or(|(_, last)| *last != body) {
+        ranges.push((number, body));
+    }
+}
+
+/// What happens to one call: each rule in turn, then it is allowed.
+fn body(rules: &[(&[Condition], u16)]) -> Result<Vec<sock_filter>, FilterError> {
+    let mut piece = Piece::default();
+    for (conditions, errno) in rules {
+        condition::any(conditions, *errno, &mut piece)?;
+    }
+    piece.add(allow());
+    piece.assemble()
+}
+
+/// A binary search for the range that the number in the accumulator is in.
+fn search(ranges: &[(u32, Vec<sock_filter>)]) -> Vec<sock_filter> {
+    let (below, above) = ranges.split_at(ranges.len() / 2);
+    let Some((first, body)) = above.first() else { return Vec::new() };
+    if below.is_empty() {
+        return body.clone();
+    }
+    let (below, above) = (search(below), search(above));
+    let mut program = match u8::try_from(below.len()) {
+        Ok(distance) => vec![test(libc::BPF_JGE, *first, distance, 0)],
+        // Farther than a test can jump.
+        Err(_) => vec![
+            test(libc::BPF_JGE, *first, 0, 1),
+            statement(libc::BPF_JMP | libc::BPF_JA, u32::try_from(below.len()).unwrap_or(u32::MAX)),
+        ],
+    };
+    program.extend(below);
+    program.extend(above);
+    program
+}
+
+/// The number of an error.
+fn errno(name: &str) -> Option<u16> {
+    let number = match name {
+        "EPERM" => libc::EPERM,
+        "ENOENT" => libc::ENOENT,
+        "EACCES" => libc::EACCES,
+        "EINVAL" => libc::EINVAL,
+        "ENOTTY" => libc::ENOTTY,
+        "ENOSYS" => libc::ENOSYS,
+        "EOPNOTSUPP" | "ENOTSUP" => libc::EOPNOTSUPP,
+        "EAFNOSUPPORT" => libc::EAFNOSUPPORT,
+        "EPROTONOSUPPORT" => libc::EPROTONOSUPPORT,
+        "ESOCKTNOSUPPORT" => libc::ESOCKTNOSUPPORT,
+        "ENODEV" => libc::ENODEV,
+        "ENOSPC" => libc::ENOSPC,
+        _ => return None,
+    };
+    u16::try_from(number).ok()
+}

@@ -1,0 +1,106 @@
+//! The system calls of a launch: thin, without allocation, usable in a child of any process.
+//!
+//! Only here is `unsafe` allowed. Every function is safe to call: what it is given is checked by its types.
+
+pub(super) mod confine;
+pub(super) mod mount;
+pub(super) mod process;
+
+use std::ffi::CStr;
+use std::os::fd::{BorrowedFd, FromRawFd, RawFd};
+
+use nix::errno::Errno;
+
+/// Turns the result of a raw system call into a value or an error.
+fn check(result: libc::c_long) -> Result<i32, Errno> {
+    if result < 0 { Err(Errno::last()) } else { Ok(i32::try_from(result).unwrap_or(i32::MAX)) }
+}
+
+/// Opens a file for writing, writes the whole text at once, and closes it.
+pub(super) fn write_file(path: &CStr, text: &CStr) -> Result<(), Errno> {
+    // SAFETY: both pointers are NUL-terminated strings that live through the calls; the descriptor is our own.
+    unsafe {
+        let file = check(libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC).into())?;
+        let written = libc::write(file, text.as_ptr().cast(), text.count_bytes());
+        let result = if written < 0 { Err(Errno::last()) } else { Ok(()) };
+        libc::close(file);
+        result
+    }
+}
+
+/// Writes all bytes, or as many as the reader takes.
+pub(super) fn write(fd: RawFd, bytes: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: pointer and length are those of a live slice.
+    let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+    usize::try_from(written).map_err(|_| Errno::last())
+}
+
+/// Reads what is there, at most as much as fits.
+pub(super) fn read(fd: RawFd, bytes: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: pointer and length are those of a live slice that nobody else reads meanwhile.
+    let read = unsafe { libc::read(fd, bytes.as_mut_ptr().cast(), bytes.len()) };
+    usize::try_from(read).map_err(|_| Errno::last())
+}
+
+/// Closes a descriptor; an error is of no use to anybody.
+pub(super) fn close(fd: RawFd) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::close(fd) };
+}
+
+/// Closes all descriptors from the first to the last number.
+pub(super) fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
+/// The monotonic clock in nanoseconds.
+pub(super) fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live value of the right type.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// Switches the loopback interface of the current network namespace on.
+pub(super) fn loopback_up() -> Result<(), Errno> {
+    // SAFETY: the request holds a NUL-terminated name and flags, which is all that SIOCSIFFLAGS reads; the
+    // socket is our own.
+    unsafe {
+        let socket = check(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0).into())?;
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+            *to = from.cast_signed();
+        }
+        request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+        let result = check(libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw const request).into());
+        libc::close(socket);
+        result.map(drop)
+    }
+}
+
+/// A standard descriptor, borrowed for as long as the program runs; using it while it is closed yields `EBADF`.
+pub(super) fn standard(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: 0, 1 and 2 are never closed by this program while it uses them, and the number is never -1.
+    unsafe { BorrowedFd::borrow_raw(number.max(0)) }
+}
+
+/// The metadata of a descriptor, which stays open.
+pub(super) fn metadata(number: RawFd) -> std::io::Result<std::fs::Metadata> {
+    // SAFETY: the file is never dropped, so the descriptor is not closed.
+    let file = std::mem::ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(number) });
+    file.metadata()
+}
+
+/// Puts `/dev/null` in the place of standard input and output, if it can be opened.
+pub(super) fn release_standard() {
+    // SAFETY: the path is NUL-terminated; the descriptors are this program's own.
+    unsafe {
+        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+        if null > 2 {
+            libc::dup2(null, 0);
+            libc::dup2(null, 1);
+            libc::close(null);
+        }
+    }
+}

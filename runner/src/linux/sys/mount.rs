@@ -1,0 +1,196 @@
+//! The mount API.
+
+use std::ffi::CStr;
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+
+use super::check;
+
+/// Attributes of a mount: `MOUNT_ATTR_*`. They are only ever added.
+pub(in crate::linux) type Attributes = u64;
+
+/// `MOUNT_ATTR_RDONLY`.
+pub(in crate::linux) const READ_ONLY: Attributes = libc::MOUNT_ATTR_RDONLY;
+/// `MOUNT_ATTR_NOSUID`.
+pub(in crate::linux) const NO_SETUID: Attributes = libc::MOUNT_ATTR_NOSUID;
+/// `MOUNT_ATTR_NODEV`.
+pub(in crate::linux) const NO_DEVICES: Attributes = libc::MOUNT_ATTR_NODEV;
+/// `MOUNT_ATTR_NOEXEC`.
+pub(in crate::linux) const NO_EXECUTION: Attributes = libc::MOUNT_ATTR_NOEXEC;
+
+/// How far an operation on a mount reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::linux) enum Depth {
+    /// This mount alone.
+    One,
+    /// Everything mounted below it too.
+    Tree,
+}
+
+impl Depth {
+    fn flag(self) -> libc::c_uint {
+        match self {
+            Depth::One => 0,
+            Depth::Tree => libc::AT_RECURSIVE.cast_unsigned(),
+        }
+    }
+}
+
+const EMPTY: &CStr = c"";
+const AT_EMPTY_PATH: libc::c_uint = libc::AT_EMPTY_PATH.cast_unsigned();
+
+/// Makes every mount private: nothing of the host's later mounts comes in, nothing of ours goes out.
+pub(in crate::linux) fn make_private() -> Result<(), Errno> {
+    // SAFETY: strings are NUL-terminated; null pointers are what MS_PRIVATE expects.
+    let result = unsafe {
+        libc::mount(
+            std::ptr::null(),
+            c"/".as_ptr(),
+            std::ptr::null(),
+            libc::MS_REC | libc::MS_PRIVATE,
+            std::ptr::null(),
+        )
+    };
+    check(result.into()).map(drop)
+}
+
+/// Opens a place (`O_PATH`) below a directory: no link is followed, nothing leads out of the directory.
+pub(in crate::linux) fn open_beneath(directory: RawFd, path: &CStr) -> Result<RawFd, Errno> {
+    open(directory, path, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS)
+}
+
+/// Opens a place by an absolute path (`O_PATH`) without following a link.
+pub(in crate::linux) fn open_absolute(path: &CStr) -> Result<RawFd, Errno> {
+    open(libc::AT_FDCWD, path, libc::RESOLVE_NO_SYMLINKS)
+}
+
+fn open(directory: RawFd, path: &CStr, resolve: u64) -> Result<RawFd, Errno> {
+    // SAFETY: `open_how` is plain integers, for which all zero is a value.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = u64::from((libc::O_PATH | libc::O_CLOEXEC).cast_unsigned());
+    how.resolve = resolve;
+    // SAFETY: the path is NUL-terminated; the structure lives through the call and its size is told.
+    check(unsafe {
+        libc::syscall(libc::SYS_openat2, directory, path.as_ptr(), &raw const how, size_of_val(&how))
+    })
+}
+
+/// Copies the tree of mounts at a place; the copy is attached nowhere yet.
+pub(in crate::linux) fn clone_tree(place: RawFd, depth: Depth) -> Result<RawFd, Errno> {
+    let flags = AT_EMPTY_PATH | depth.flag() | libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    // SAFETY: the path is NUL-terminated.
+    check(unsafe { libc::syscall(libc::SYS_open_tree, place, EMPTY.as_ptr(), flags) })
+}
+
+/// Adds attributes to a mount.
+pub(in crate::linux) fn set_attributes(
+    mount: RawFd,
+    attributes: Attributes,
+    depth: Depth,
+) -> Result<(), Errno> {
+    let change = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: the path is NUL-terminated; the structure lives through the call and its size is told.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount,
+            EMPTY.as_ptr(),
+            AT_EMPTY_PATH | depth.flag(),
+            &raw const change,
+            size_of_val(&change),
+        )
+    })
+    .map(drop)
+}
+
+/// Makes a new file system of a kind, with options (name and value), as a mount that is attached nowhere yet.
+pub(in crate::linux) fn make(
+    kind: &CStr,
+    options: &[(&CStr, &CStr)],
+    attributes: Attributes,
+) -> Result<RawFd, Errno> {
+    // SAFETY: strings are NUL-terminated; null pointers and 0 are what FSCONFIG_CMD_CREATE expects; the
+    // descriptors are our own.
+    unsafe {
+        let context = check(libc::syscall(libc::SYS_fsopen, kind.as_ptr(), libc::FSOPEN_CLOEXEC))?;
+        let configure = |command: libc::c_uint, name: *const libc::c_char, value: *const libc::c_char| {
+            check(libc::syscall(libc::SYS_fsconfig, context, command, name, value, 0))
+        };
+        let null = std::ptr::null();
+        let mut result = Ok(0);
+        for (name, value) in options {
+            result = result.and_then(|_| configure(FSCONFIG_SET_STRING, name.as_ptr(), value.as_ptr()));
+        }
+        let mount = result.and_then(|_| configure(FSCONFIG_CMD_CREATE, null, null)).and_then(|_| {
+            check(libc::syscall(libc::SYS_fsmount, context, libc::FSMOUNT_CLOEXEC, attributes))
+        });
+        libc::close(context);
+        mount
+    }
+}
+
+const FSCONFIG_SET_STRING: libc::c_uint = 1;
+const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
+
+/// Attaches a mount at a place.
+pub(in crate::linux) fn attach(mount: RawFd, place: RawFd) -> Result<(), Errno> {
+    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
+    // SAFETY: the paths are NUL-terminated.
+    check(unsafe { libc::syscall(libc::SYS_move_mount, mount, EMPTY.as_ptr(), place, EMPTY.as_ptr(), flags) })
+        .map(drop)
+}
+
+/// Attaches a mount over everything, at `/`; processes stay where they are.
+pub(in crate::linux) fn attach_over_root(mount: RawFd) -> Result<(), Errno> {
+    // SAFETY: the paths are NUL-terminated.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount,
+            EMPTY.as_ptr(),
+            libc::AT_FDCWD,
+            c"/".as_ptr(),
+            libc::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    })
+    .map(drop)
+}
+
+/// Makes a directory below another; one that is there is kept.
+pub(in crate::linux) fn make_directory(directory: RawFd, path: &CStr, mode: u32) -> Result<(), Errno> {
+    // SAFETY: the path is NUL-terminated.
+    existing_is_fine(check(unsafe { libc::mkdirat(directory, path.as_ptr(), mode) }.into()))
+}
+
+/// Makes an empty file; one that is there is kept.
+pub(in crate::linux) fn make_file(directory: RawFd, path: &CStr, mode: u32) -> Result<(), Errno> {
+    // SAFETY: the path is NUL-terminated.
+    existing_is_fine(check(
+        unsafe { libc::mknodat(directory, path.as_ptr(), libc::S_IFREG | mode, 0) }.into(),
+    ))
+}
+
+/// Makes a symbolic link.
+pub(in crate::linux) fn make_link(directory: RawFd, path: &CStr, target: &CStr) -> Result<(), Errno> {
+    // SAFETY: both strings are NUL-terminated.
+    check(unsafe { libc::symlinkat(target.as_ptr(), directory, path.as_ptr()) }.into()).map(drop)
+}
+
+fn existing_is_fine(result: Result<i32, Errno>) -> Result<(), Errno> {
+    match result {
+        Ok(_) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Makes a mount that lies over `/` the root, and drops everything else.
+pub(in crate::linux) fn pivot(root: RawFd) -> Result<(), Errno> {
+    // SAFETY: the paths are NUL-terminated.
+    unsafe {
+        check(libc::fchdir(root).into())?;
+        check(libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()))?;
+        check(libc::umount2(c".".as_ptr(), libc::MNT_DETACH).into())?;
+        check(libc::chdir(c"/".as_ptr()).into()).map(drop)
+    }
+}

@@ -1,0 +1,331 @@
+//! Processes and signals.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::RawFd;
+use std::ptr;
+
+use nix::errno::Errno;
+
+use super::check;
+
+/// On which side of a clone a process finds itself.
+#[derive(Debug)]
+pub(in crate::linux) enum Side {
+    /// In the new process.
+    Child,
+    /// In the one that made it.
+    Parent {
+        /// The new process's number.
+        pid: i32,
+    },
+}
+
+/// Makes a process in namespaces of its own (user, mount, pid, net, ipc, uts, cgroup). Its signal handlers are the
+/// default ones; its end sends no signal.
+///
+/// In a program with several threads the child must do system calls only.
+pub(in crate::linux) fn clone_namespaces() -> Result<Side, Errno> {
+    const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWCGROUP;
+    const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+    // SAFETY: `clone_args` is plain integers, for which all zero is a value.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = u64::from(NAMESPACES.cast_unsigned()) | CLONE_CLEAR_SIGHAND;
+    // SAFETY: no CLONE_VM: the child runs on a copy of the memory. The structure lives through the call and its
+    // size is told.
+    let pid =
+        check(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) })?;
+    Ok(if pid == 0 { Side::Child } else { Side::Parent { pid } })
+}
+
+/// Forks without running any handler of the C library: 0 in the child.
+pub(in crate::linux) fn fork() -> Result<i32, Errno> {
+    // SAFETY: as in `clone_namespaces`; all fields are plain integers.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    // SAFETY: no CLONE_VM: the child runs on a copy of the memory.
+    check(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) })
+}
+
+/// Ends this process at once.
+pub(in crate::linux) fn exit(code: i32) -> ! {
+    // SAFETY: it does not return, and runs no handler.
+    unsafe { libc::_exit(code) }
+}
+
+/// Strings as `execve` takes them.
+#[derive(Debug)]
+pub(in crate::linux) struct Strings {
+    pointers: Vec<*const libc::c_char>,
+    /// What the pointers point into; moving the vector moves no string.
+    _owned: Vec<CString>,
+}
+
+impl Strings {
+    /// Prepares the array of pointers.
+    pub(in crate::linux) fn new(strings: &[CString]) -> Strings {
+        let owned = strings.to_vec();
+        let pointers = owned.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect();
+        Strings { pointers, _owned: owned }
+    }
+}
+
+/// Executes a program; it returns only if that fails.
+pub(in crate::linux) fn execute(program: &CStr, argv: &Strings, environment: &Strings) -> Errno {
+    // SAFETY: the arrays end with a null pointer and point to NUL-terminated strings that they own.
+    unsafe { libc::execve(program.as_ptr(), argv.pointers.as_ptr(), environment.pointers.as_ptr()) };
+    Errno::last()
+}
+
+/// How a child changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::linux) enum Change {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signalled(i32),
+    /// This signal stopped it.
+    Stopped(i32),
+}
+
+/// Takes one change of a child, if there is one: its number and what happened. `Ok(None)`: none now;
+/// `Err(ECHILD)`: no child is left.
+pub(in crate::linux) fn take_change() -> Result<Option<(i32, Change)>, Errno> {
+    let mut status = 0;
+    // SAFETY: the pointer is to a live integer.
+    let pid = check(
+        unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED | libc::__WALL) }.into(),
+    )?;
+    if pid == 0 {
+        return Ok(None);
+    }
+    let change = if libc::WIFEXITED(status) {
+        Change::Exited(libc::WEXITSTATUS(status))
+    } else if libc::WIFSIGNALED(status) {
+        Change::Signalled(libc::WTERMSIG(status))
+    } else {
+        Change::Stopped(libc::WSTOPSIG(status))
+    };
+    Ok(Some((pid, change)))
+}
+
+/// Waits until a process, of which we are the parent, has ended.
+pub(in crate::linux) fn wait_for_end(pid: i32) -> Result<Change, Errno> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the pointer is to a live integer.
+        match check(unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) }.into()) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(_) if libc::WIFSIGNALED(status) => return Ok(Change::Signalled(libc::WTERMSIG(status))),
+            Ok(_) => return Ok(Change::Exited(libc::WEXITSTATUS(status))),
+        }
+    }
+}
+
+/// Sends a signal to a process.
+pub(in crate::linux) fn kill(pid: i32, signal: i32) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Starts a session of its own, without a terminal.
+pub(in crate::linux) fn new_session() -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::setsid() }.into()).map(drop)
+}
+
+/// Sets the mask of modes, and yields the one before.
+pub(in crate::linux) fn set_umask(mask: u32) -> u32 {
+    // SAFETY: no memory is passed.
+    unsafe { libc::umask(mask) }
+}
+
+/// Goes to a directory.
+pub(in crate::linux) fn change_directory(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the path is NUL-terminated.
+    check(unsafe { libc::chdir(path.as_ptr()) }.into()).map(drop)
+}
+
+/// Lowers a limit of this process, soft and hard; one that is lower already stays.
+pub(in crate::linux) fn limit(resource: u32, amount: u64) -> Result<(), Errno> {
+    let mut old = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointers are to live values of the right type; 0 is this process.
+    unsafe {
+        check(libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::null::<libc::rlimit>(), &raw mut old))?;
+        let new = libc::rlimit { rlim_cur: old.rlim_cur.min(amount), rlim_max: old.rlim_max.min(amount) };
+        check(libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            &raw const new,
+            ptr::null_mut::<libc::rlimit>(),
+        ))
+        .map(drop)
+    }
+}
+
+/// A set of signals.
+#[derive(Clone, Copy)]
+pub(in crate::linux) struct Signals(libc::sigset_t);
+
+impl std::fmt::Debug for Signals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Signals")
+    }
+}
+
+impl Signals {
+    /// These signals.
+    pub(in crate::linux) fn new(signals: &[i32]) -> Signals {
+        // SAFETY: a signal set is plain integers, which sigemptyset initialises; sigaddset changes it in place.
+        unsafe {
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            for signal in signals {
+                libc::sigaddset(&raw mut set, *signal);
+            }
+            Signals(set)
+        }
+    }
+
+    /// These and one more.
+    pub(in crate::linux) fn with(mut self, signal: i32) -> Signals {
+        // SAFETY: the pointer is to a live set.
+        unsafe { libc::sigaddset(&raw mut self.0, signal) };
+        self
+    }
+
+    /// Blocks these, beside those blocked already, in this thread, and yields the mask before.
+    pub(in crate::linux) fn block(&self) -> Signals {
+        self.change(libc::SIG_BLOCK)
+    }
+
+    /// Unblocks these in this thread.
+    pub(in crate::linux) fn unblock(&self) -> Signals {
+        self.change(libc::SIG_UNBLOCK)
+    }
+
+    /// Makes this the mask of this thread.
+    pub(in crate::linux) fn restore(&self) -> Signals {
+        self.change(libc::SIG_SETMASK)
+    }
+
+    fn change(&self, how: libc::c_int) -> Signals {
+        let mut old = Signals::new(&[]);
+        // SAFETY: both pointers are to live sets.
+        unsafe { libc::pthread_sigmask(how, &raw const self.0, &raw mut old.0) };
+        old
+    }
+
+    /// A descriptor that these are read from, without blocking.
+    pub(in crate::linux) fn descriptor(&self) -> Result<RawFd, Errno> {
+        // SAFETY: the pointer is to a live set.
+        check(unsafe { libc::signalfd(-1, &raw const self.0, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) }.into())
+    }
+}
+
+/// A signal that was sent to this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::linux) struct Received {
+    /// Which.
+    pub(in crate::linux) signal: i32,
+    /// By whom.
+    pub(in crate::linux) sender: Sender,
+}
+
+/// Where a signal comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::linux) enum Sender {
+    /// The kernel: a terminal's key, a timer, a child.
+    Kernel,
+    /// A process outside this pid namespace, or one whose number is not known here.
+    Outside,
+    /// A process with this number.
+    Process(u32),
+}
+
+/// Takes one signal from a descriptor made by [`Signals::descriptor`], if there is one.
+pub(in crate::linux) fn take_signal(descriptor: RawFd) -> Option<Received> {
+    const SI_KERNEL: i32 = 0x80;
+    // SAFETY: plain integers, for which all zero is a value.
+    let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live value, and no more than its size is read into it.
+    let read = unsafe { libc::read(descriptor, (&raw mut info).cast(), size_of_val(&info)) };
+    if usize::try_from(read) != Ok(size_of_val(&info)) {
+        return None;
+    }
+    let sender = if info.ssi_code == SI_KERNEL {
+        Sender::Kernel
+    } else if info.ssi_pid == 0 {
+        Sender::Outside
+    } else {
+        Sender::Process(info.ssi_pid)
+    };
+    Some(Received { signal: info.ssi_signo.cast_signed(), sender })
+}
+
+/// What happens when a signal arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::linux) enum Disposition {
+    /// What the system does by default.
+    Default,
+    /// Nothing.
+    Ignored,
+}
+
+/// Sets what happens when a signal arrives.
+pub(in crate::linux) fn set_disposition(signal: i32, disposition: Disposition) -> Result<(), Errno> {
+    // SAFETY: plain integers and a null restorer, for which all zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = match disposition {
+        Disposition::Default => libc::SIG_DFL,
+        Disposition::Ignored => libc::SIG_IGN,
+    };
+    // SAFETY: the pointer is to a live value; no handler is installed.
+    check(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }.into()).map(drop)
+}
+
+/// Whether a signal is ignored by this process; a handler counts as the default, which is what it becomes.
+pub(in crate::linux) fn disposition(signal: i32) -> Disposition {
+    // SAFETY: as in `set_disposition`; only the old action is asked for.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live value.
+    unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) };
+    if action.sa_sigaction == libc::SIG_IGN { Disposition::Ignored } else { Disposition::Default }
+}
+
+/// Waits until one of two descriptors has something to read or its other end is gone, or until a time has
+/// passed (milliseconds; negative: without end).
+pub(in crate::linux) fn wait_readable(descriptors: [RawFd; 2], milliseconds: i32) -> [Readable; 2] {
+    let mut entries = descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    // SAFETY: pointer and length are those of a live array.
+    if unsafe { libc::poll(entries.as_mut_ptr(), 2, milliseconds) } <= 0 {
+        return [Readable::No; 2];
+    }
+    entries.map(|entry| {
+        if entry.revents & libc::POLLIN != 0 {
+            Readable::Yes
+        } else if entry.revents != 0 {
+            Readable::Ended
+        } else {
+            Readable::No
+        }
+    })
+}
+
+/// Whether a descriptor has something to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::linux) enum Readable {
+    /// It has.
+    Yes,
+    /// It has not.
+    No,
+    /// Its other end is gone.
+    Ended,
+}
