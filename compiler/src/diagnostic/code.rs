@@ -75,6 +75,22 @@ codes! {
     UnexplainedDeny = "0612" Warning,
     /// A test whose world cannot be made, or a question that has no meaning in it.
     BadWorld = "0613" Error,
+    /// A rule or limit that this machine would enforce more weakly than its author accepts.
+    WeakerThanWritten = "0701" Error,
+    /// A rule that needs what this version does not have.
+    NotInThisVersion = "0702" Error,
+    /// A machine that lacks what every policy needs.
+    MechanismMissing = "0703" Error,
+    /// A system call that no policy can open or close.
+    UnknownCall = "0704" Error,
+    /// A `/proc` that shows processes outside.
+    HostProc = "0705" Warning,
+    /// A closing item whose variable has no value here.
+    NoValueToClose = "0706" Error,
+    /// A file of fence's own that could be made from inside.
+    ProtectedMissing = "0707" Error,
+    /// A variable of the command whose value cannot be had here.
+    NoValueToSet = "0708" Error,
 }
 
 impl fmt::Display for Code {

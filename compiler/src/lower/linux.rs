@@ -1,13 +1,16 @@
 //! From a policy and a machine to a [`LinuxPlan`].
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::calls::{self, Choices, MemoryFiles};
+use super::calls::{self, Choices};
+use super::claims::{self, Findings, is_for_linux};
+use super::features::{self, WritableCode};
+use super::report::Report;
+use super::{acceptance, commands, devices, environment, judgement, limits, mounts, names, network};
+use super::{region, tree, values};
 use crate::diagnostic::Diagnostic;
-use crate::fidelity::Enforcement;
+use crate::fidelity::{Enforced, Enforcement, Mechanism};
 use crate::host::{Files, Host};
-use crate::plan::{EnvironmentPlan, LandlockPlan, LinuxPlan, MemfdPlan, NetworkPlan, TerminalPlan};
-use crate::policy::Policy;
+use crate::plan::{LandlockPlan, LinuxPlan, NetworkPlan, TerminalPlan};
+use crate::policy::{Effect, Policy, RuleId, Subject};
 
 /// What lowering yields: the plan, how faithfully it enforces each rule, and what is wrong.
 ///
@@ -18,32 +21,103 @@ pub struct Lowered {
     pub plan: LinuxPlan,
     /// The rules in their order, then limits, secrets, upstreams and `tls`.
     pub fidelity: Vec<Enforcement>,
-    /// The findings, in the same order.
+    /// The findings: about the machine, then about the rules in their order.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 /// Lowers a policy for a machine whose files are looked at through `files`: only paths that the policy names,
 /// the links on the way to them, and the names beside a pattern's first wildcard.
 #[must_use]
-pub fn lower(_policy: &Policy, host: &Host, _files: &mut dyn Files) -> Lowered {
-    let seccomp = calls::refused(&Choices {
-        open: &BTreeSet::from_iter(calls::OPEN.iter().copied()),
-        features: &host.features,
-        memfd: MemoryFiles::Harmless,
-    });
+pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
+    let reports = vec![Report::default(); policy.rules.len()];
+    let mut findings = Findings { reports, diagnostics: features::check(&host.features) };
+    let values = values::of(host, policy);
+    let cwd = tree::walk(files, &host.cwd).map_or_else(|_| host.cwd.clone(), |walk| walk.object);
+
+    let mut claims = claims::gather(policy, host, &values, files, &mut findings);
+    commands::judge(policy, host, &values, files, &mut claims, &mut findings);
+    let devices = devices::allowed(policy, &values, files, &mut findings);
+    let regions = region::survey(&claims, &cwd, files);
+    let file_tree = mounts::build(&claims, &regions, devices, &host.features);
+    judgement::judge(policy, &claims, &regions, &file_tree, &mut findings);
+
+    let open = names::open_calls(policy, &mut findings);
+    network::judge(policy, &mut findings);
+    let environment = environment::plan(policy, host, &values, &mut findings);
+    let code = if file_tree.writable_executable { WritableCode::Somewhere } else { WritableCode::Nowhere };
+    let (memfd, memory_files) = features::memory_files(&host.features, code);
+    let terminal = terminal(policy, &mut findings);
+    let (limits, limit_reports) = limits::plan(policy, host);
+    let seccomp = calls::refused(&Choices { open: &open, features: &host.features, memfd: memory_files });
+    let settings = network::settings(policy, &mut findings);
+    let (fidelity, diagnostics) = conclude(policy, findings, limit_reports, settings);
     Lowered {
         plan: LinuxPlan {
-            mounts: Vec::new(),
-            landlock: LandlockPlan { rules: Vec::new() },
+            mounts: file_tree.mounts,
+            landlock: LandlockPlan { rules: file_tree.landlock },
             seccomp,
             network: NetworkPlan::Isolated,
-            environment: EnvironmentPlan { pass: Vec::new(), set: BTreeMap::new() },
-            limits: Vec::new(),
-            terminal: TerminalPlan::None,
-            memfd: MemfdPlan::NeverExecutable,
-            cwd: host.cwd.clone(),
+            environment,
+            limits,
+            terminal,
+            memfd,
+            cwd,
         },
-        fidelity: Vec::new(),
-        diagnostics: Vec::new(),
+        fidelity,
+        diagnostics,
     }
+}
+
+/// The terminal is kept if a rule allows it and none closes it.
+fn terminal(policy: &Policy, findings: &mut Findings) -> TerminalPlan {
+    let mut allowed = TerminalPlan::None;
+    let mut closed = None;
+    for (number, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| is_for_linux(rule)) {
+        if rule.subject != Subject::Tty {
+            continue;
+        }
+        if let Some(report) = findings.report(number) {
+            report.by(Mechanism::Namespace);
+        }
+        match rule.effect {
+            Effect::Allow => allowed = TerminalPlan::Kept,
+            Effect::Deny | Effect::Never => closed = Some(TerminalPlan::None),
+        }
+    }
+    closed.unwrap_or(allowed)
+}
+
+/// Turns the reports into what a document keeps, and refuses what nobody accepted.
+fn conclude(
+    policy: &Policy,
+    findings: Findings,
+    limits: Vec<Report>,
+    (secrets, upstreams, tls): (Vec<Report>, Vec<Report>, Option<Report>),
+) -> (Vec<Enforcement>, Vec<Diagnostic>) {
+    let Findings { reports, mut diagnostics } = findings;
+    let mut fidelity = Vec::new();
+    for ((number, mut report), rule) in (0..).map(RuleId).zip(reports).zip(&policy.rules) {
+        if !is_for_linux(rule) {
+            report.note("the rule is for {} only", "macos");
+        }
+        let told = report.clone().into_enforcement(Enforced::Rule(number));
+        let refused_already = diagnostics.iter().any(|found| found.place == Some(rule.written.place()));
+        if !refused_already {
+            diagnostics.extend(acceptance::of_rule(policy, rule, &report, &told));
+        }
+        fidelity.push(told);
+    }
+    for ((number, report), limit) in (0..).zip(limits).zip(&policy.limits) {
+        let told = report.into_enforcement(Enforced::Limit(number));
+        diagnostics.extend(acceptance::of_limit(policy, limit, &told));
+        fidelity.push(told);
+    }
+    fidelity
+        .extend((0..).map(Enforced::Secret).zip(secrets).map(|(what, report)| report.into_enforcement(what)));
+    fidelity.extend(
+        (0..).map(Enforced::Upstream).zip(upstreams).map(|(what, report)| report.into_enforcement(what)),
+    );
+    fidelity.extend(tls.map(|report| report.into_enforcement(Enforced::Tls)));
+    diagnostics.sort_by_key(|found| found.place);
+    (fidelity, diagnostics)
 }

@@ -1,5 +1,21 @@
 //! Lowering: from what a policy means to what a target applies, and how faithfully.
 
 pub mod linux;
+pub mod values;
 
+mod acceptance;
 mod calls;
+mod claims;
+mod commands;
+mod coverage;
+mod devices;
+mod environment;
+mod features;
+mod judgement;
+mod limits;
+mod mounts;
+mod names;
+mod network;
+mod region;
+mod report;
+mod tree;

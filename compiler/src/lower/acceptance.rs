@@ -1,0 +1,71 @@
+//! What enforcement the author of a policy accepts, and what is an error without that.
+
+use super::report::Report;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::fidelity::{Enforcement, Level};
+use crate::policy::{Acceptance, Effect, Limit, Policy, Rule, Written};
+use crate::source::Origin;
+
+/// Refuses a rule that would be enforced more weakly than its author accepts.
+pub(super) fn of_rule(
+    policy: &Policy,
+    rule: &Rule,
+    report: &Report,
+    told: &Enforcement,
+) -> Option<Diagnostic> {
+    if told.level != Level::Weaker {
+        return None;
+    }
+    let best_effort = matches!(rule.acceptance, Acceptance::BestEffort | Acceptance::BestEffortCheaply);
+    let cheaply = matches!(rule.acceptance, Acceptance::Cheaply | Acceptance::BestEffortCheaply);
+    if rule.effect == Effect::Deny && (best_effort || cheaply && !report.is_weaker_beyond_patterns()) {
+        return None;
+    }
+    let found = finding(rule.written, &told.why);
+    Some(match rule.effect {
+        Effect::Allow => found.help("narrow the rule, or say what it must not open with a `deny … best-effort`"),
+        Effect::Never => found
+            .help("a `never` cannot be `best-effort`: let nothing be written there, or write it as `deny … best-effort`"),
+        Effect::Deny if cheaply || report.is_weaker_beyond_patterns() => {
+            accepting(found, policy, rule.written, "best-effort")
+        }
+        Effect::Deny => accepting(found, policy, rule.written, "cheaply"),
+    })
+}
+
+/// The same for a limit.
+pub(super) fn of_limit(policy: &Policy, limit: &Limit, told: &Enforcement) -> Option<Diagnostic> {
+    if told.level != Level::Weaker
+        || matches!(limit.acceptance, Acceptance::BestEffort | Acceptance::BestEffortCheaply)
+    {
+        return None;
+    }
+    Some(accepting(finding(limit.written, &told.why), policy, limit.written, "best-effort"))
+}
+
+fn finding(written: Written, why: &[String]) -> Diagnostic {
+    let reason = why.first().map_or("nothing enforces it", String::as_str);
+    let found =
+        Diagnostic::new(Code::WeakerThanWritten, format!("this would not be enforced as written: {reason}"))
+            .at(written.place());
+    why.iter().skip(1).fold(found, |found, more| found.help(format!("also: {more}")))
+}
+
+/// Offers the clause that accepts it; as a change of the text where the text is in the language itself.
+fn accepting(found: Diagnostic, policy: &Policy, written: Written, clause: &str) -> Diagnostic {
+    let found = found
+        .help(format!("add `{clause}` to accept what this version can do, or narrow what is allowed there"));
+    let source = policy.sources.get(written.source.0 as usize);
+    let in_language = source.is_some_and(|source| match &source.origin {
+        Origin::Given(_) | Origin::BuiltIn(_) => true,
+        Origin::File(path) | Origin::User(path) | Origin::Machine(path) => {
+            path.as_bytes().ends_with(b".fence")
+        }
+    });
+    if !in_language {
+        return found;
+    }
+    let mut end = written.place();
+    end.span.start = end.span.end;
+    found.repair(end, format!(" {clause}"))
+}

@@ -1,0 +1,62 @@
+//! The environment of the command.
+
+use std::collections::BTreeMap;
+
+use super::claims::{Findings, is_for_linux};
+use super::values::TMP;
+use crate::bytes;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::host::Host;
+use crate::pattern::{NamePattern, Variable};
+use crate::plan::EnvironmentPlan;
+use crate::policy::{Effect, Item, NameAction, Policy, SecretHolder, Subject};
+
+/// The variables that are passed on and set.
+pub(super) fn plan(
+    policy: &Policy,
+    host: &Host,
+    values: &BTreeMap<Variable, Vec<u8>>,
+    findings: &mut Findings,
+) -> EnvironmentPlan {
+    let mut set = BTreeMap::from([("TMPDIR".to_owned(), bytes::escape(TMP).into_owned())]);
+    for (name, variable) in &policy.set {
+        let text = variable
+            .value
+            .bytes(values)
+            .map_err(|missing| format!("`${}` has no value", missing.name()))
+            .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "its value is not UTF-8".to_owned()));
+        match text {
+            Ok(text) => {
+                set.insert(name.clone(), text);
+            }
+            Err(why) => findings.diagnostics.push(
+                Diagnostic::new(Code::NoValueToSet, format!("`{name}` cannot be set: {why}"))
+                    .at(variable.written.place())
+                    .help("write the value out, or give the variable one"),
+            ),
+        }
+    }
+    let passes = |name: &&String| !set.contains_key(*name) && is_passed(policy, name);
+    EnvironmentPlan { pass: host.environment_names.iter().filter(passes).cloned().collect(), set }
+}
+
+fn is_passed(policy: &Policy, name: &str) -> bool {
+    let mut allowed = false;
+    for rule in policy.rules.iter().filter(|rule| is_for_linux(rule)) {
+        let Subject::Name { action: NameAction::Env, items, except } = &rule.subject else { continue };
+        if !matches_any(items, name) || matches_any(except, name) {
+            continue;
+        }
+        if rule.effect != Effect::Allow {
+            return false;
+        }
+        allowed = true;
+    }
+    let secret = |holder: &SecretHolder| matches!(holder, SecretHolder::Env(held) if held == name);
+    allowed && !policy.secrets.iter().any(|held| secret(&held.holder))
+}
+
+/// Whether any of these patterns matches a name.
+pub(super) fn matches_any(items: &[Item<NamePattern>], name: &str) -> bool {
+    items.iter().any(|item| item.pattern.matches(name))
+}

@@ -1,0 +1,280 @@
+//! How faithfully the file tree enforces each rule about files.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::claims::{Claim, ClaimKind, Claims, Findings, Wild};
+use super::coverage::{ACTIONS, Side};
+use super::mounts::{FileTree, Footing, Surface, is_visible};
+use super::region::{Region, RegionKind};
+use super::report::Cause;
+use crate::bytes::AbsolutePath;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::fidelity::Mechanism;
+use crate::host::Entry;
+use crate::plan::Writing;
+use crate::policy::{Effect, PathAction, Policy, Subject};
+
+const REPLACED: &str =
+    "{} lies in a writable tree: it is covered until something outside the sandbox replaces or removes it";
+const CREATED: &str = "{} does not exist, and nothing stops it from being made in a writable tree";
+const CHANGED: &str = "{} leads through a link in a writable tree, which can be replaced";
+const LATER: &str = "names that match {} and are made later in a writable tree are not covered";
+const UNSEEN: &str =
+    "files that match {} are not looked for in whole trees: those that exist are not covered";
+const PRIVATE: &str = "nothing stops {} from being made in the sandbox's own `/tmp`";
+const ALWAYS_THERE: &str = "{} lies in `/proc`, which is always there to be read";
+
+/// Judges every claim and every pattern that could not be looked up.
+pub(super) fn judge(
+    policy: &Policy,
+    claims: &Claims,
+    regions: &[Region],
+    tree: &FileTree,
+    findings: &mut Findings,
+) {
+    let mut judge = Judge { policy, claims, regions, tree, findings };
+    for (number, region) in regions.iter().enumerate() {
+        for claim in region.claims.iter().filter_map(|claim| claims.list.get(*claim)) {
+            judge.claim(number, region, claim);
+        }
+    }
+    judge.wild();
+}
+
+struct Judge<'a> {
+    policy: &'a Policy,
+    claims: &'a Claims,
+    regions: &'a [Region],
+    tree: &'a FileTree,
+    findings: &'a mut Findings,
+}
+
+/// What becomes of one action at a claim.
+enum Outcome {
+    Exact(Mechanism),
+    Weaker(&'static str),
+}
+
+impl Judge<'_> {
+    fn claim(&mut self, number: usize, region: &Region, claim: &Claim) {
+        let Some(rule) = self.policy.rules.get(claim.party) else { return self.own(region, claim) };
+        let Subject::Path { actions, .. } = &rule.subject else { return };
+        match (rule.effect, claim.side) {
+            (Effect::Allow, Side::Item) => self.opened(region, claim, actions),
+            (Effect::Deny | Effect::Never, Side::Except) => {}
+            (effect, _) => {
+                for action in actions.iter().copied().filter(|action| ACTIONS.contains(action)) {
+                    let outcome = self.closed(number, region, claim, action, effect);
+                    self.tell(claim, outcome, action);
+                }
+                self.tell_hidden(region, claim, actions);
+            }
+        }
+    }
+
+    fn opened(&mut self, region: &Region, claim: &Claim, actions: &[PathAction]) {
+        let surface = self.tree.around(region);
+        let kernel = matches!(region.at.components().next(), Some(b"proc" | b"sys"));
+        let device = matches!(region.at.components().next(), Some(b"dev"));
+        let Some(report) = self.findings.report(claim.party) else { return };
+        report.by(Mechanism::Mount);
+        report.by(Mechanism::Landlock);
+        if kernel && actions.contains(&PathAction::Write) {
+            report.note("writing {} is always closed", &claim.text);
+        }
+        if device && actions.iter().any(|action| ACTIONS.contains(action)) && surface == Surface::Fixed {
+            report.note("{} opens nothing: below `/dev` only `device` opens", &claim.text);
+        }
+        if actions.contains(&PathAction::Socket) && region.entry == Entry::Directory {
+            report.stricter("sockets below {} are closed: a socket is opened by its own path", &claim.text);
+        }
+        if region.entry != Entry::Missing && actions.contains(&PathAction::Exec) && !region.rights.read {
+            report.note("executing {} also asks for `read`, which is not allowed there", &claim.text);
+        }
+        if region.rights.write && !region.rights.read && region.closing.is_empty() && is_visible(region) {
+            report.note("the metadata of {} can be seen, although only writing is allowed", &claim.text);
+        }
+    }
+
+    /// What becomes of an action at the place of something that closes it.
+    fn closed(
+        &self,
+        number: usize,
+        region: &Region,
+        claim: &Claim,
+        action: PathAction,
+        effect: Effect,
+    ) -> Option<Outcome> {
+        let above = region.above.and_then(|above| self.regions.get(above));
+        let reached = match effect {
+            // An `except` of an `allow` matters where that rule, or another one, opens what is around it.
+            Effect::Allow if claim.kind == ClaimKind::Watch => region.rights.has(action),
+            Effect::Allow => above.is_some_and(|above| above.rights.has(action)) && !region.open.has(action),
+            _ if claim.kind == ClaimKind::Link => above.is_some_and(|above| above.open.has(action)),
+            _ if claim.kind != ClaimKind::Watch && !region.closing.contains(&claim.party) => return None,
+            _ => region.reached.has(action) || self.private(region).is_some_and(|rights| rights.has(action)),
+        };
+        if !reached {
+            return Some(Outcome::Exact(Mechanism::Absence));
+        }
+        let surface = match claim.kind {
+            ClaimKind::Watch => self.tree.surfaces.get(number).copied().unwrap_or(Surface::Bare),
+            _ => self.tree.around(region),
+        };
+        Some(match surface {
+            Surface::Tree { writing, footing, .. } => {
+                let loose = writing == Writing::Allowed || footing == Footing::Loose;
+                match (loose, claim.kind, &region.entry) {
+                    (true, ClaimKind::Watch, _) => Outcome::Weaker(LATER),
+                    (true, ClaimKind::Link, _) | (true, _, Entry::Link(_)) => Outcome::Weaker(CHANGED),
+                    (true, _, Entry::Missing) => Outcome::Weaker(CREATED),
+                    (true, ..) => Outcome::Weaker(REPLACED),
+                    (false, _, Entry::Missing) => Outcome::Exact(Mechanism::Absence),
+                    (false, ..) if action == PathAction::Socket && region.entry == Entry::Directory => {
+                        Outcome::Weaker("sockets below {} are not looked for, and answer")
+                    }
+                    (false, ..) => Outcome::Exact(Mechanism::Mount),
+                }
+            }
+            Surface::Private(rights) if rights.has(action) && !is_visible(region) => Outcome::Weaker(PRIVATE),
+            Surface::Mask(Footing::Loose) | Surface::Passage(Footing::Loose) => Outcome::Weaker(REPLACED),
+            Surface::Fixed
+                if action == PathAction::Read && region.at.components().next() == Some(b"proc") =>
+            {
+                Outcome::Weaker(ALWAYS_THERE)
+            }
+            Surface::Bare | Surface::Private(_) if is_visible(region) => Outcome::Exact(Mechanism::Mount),
+            Surface::Mask(_) | Surface::Passage(_) => Outcome::Exact(Mechanism::Mount),
+            Surface::Bare | Surface::Private(_) | Surface::Fixed => Outcome::Exact(Mechanism::Absence),
+        })
+    }
+
+    /// What is effective in the private `/tmp`, if the region lies directly in it.
+    fn private(&self, region: &Region) -> Option<super::coverage::Rights> {
+        match self.tree.around(region) {
+            Surface::Private(rights) => Some(rights),
+            _ => None,
+        }
+    }
+
+    fn tell(&mut self, claim: &Claim, outcome: Option<Outcome>, action: PathAction) {
+        let Some(report) = self.findings.report(claim.party) else { return };
+        match outcome {
+            None => {}
+            Some(Outcome::Exact(mechanism)) => report.by(mechanism),
+            Some(Outcome::Weaker(sentence)) => {
+                let pattern = matches!(claim.kind, ClaimKind::Match | ClaimKind::Watch)
+                    && matches!(action, PathAction::Read | PathAction::Write);
+                let cause = if pattern { Cause::Pattern } else { Cause::Mechanism };
+                if [REPLACED, LATER].contains(&sentence) {
+                    report.by(Mechanism::Mount);
+                }
+                report.weaker(cause, sentence, &claim.text);
+            }
+        }
+    }
+
+    fn tell_hidden(&mut self, region: &Region, claim: &Claim, actions: &[PathAction]) {
+        if actions.contains(&PathAction::Read)
+            && region.rights.write
+            && !region.rights.read
+            && matches!(self.tree.around(region), Surface::Tree { .. })
+            && !matches!(region.entry, Entry::Missing | Entry::Link(_))
+            && let Some(report) = self.findings.report(claim.party)
+        {
+            report.stricter("writing {} is refused too: what must not be read is covered", &claim.text);
+        }
+    }
+
+    /// A file of fence's own that does not exist must not be made from inside either.
+    fn own(&mut self, region: &Region, claim: &Claim) {
+        let Surface::Tree { writing, footing, .. } = self.tree.around(region) else { return };
+        let loose = writing == Writing::Allowed || footing == Footing::Loose;
+        if loose && region.entry == Entry::Missing && claim.kind != ClaimKind::Watch {
+            self.findings.diagnostics.push(
+                Diagnostic::new(
+                    Code::ProtectedMissing,
+                    format!("`{}` must not be made from inside, and the policy lets it be", claim.text),
+                )
+                .help("make it before the run, or allow no writing around it"),
+            );
+        }
+    }
+
+    fn wild(&mut self) {
+        let mut excepted: BTreeMap<usize, BTreeSet<&AbsolutePath>> = BTreeMap::new();
+        for claim in &self.claims.list {
+            if claim.side == Side::Except && matches!(claim.kind, ClaimKind::Object | ClaimKind::Match) {
+                excepted.entry(claim.party).or_default().insert(&claim.at);
+            }
+        }
+        for wild in &self.claims.wild {
+            let Some(rule) = self.policy.rules.get(wild.party) else { continue };
+            let Subject::Path { actions, .. } = &rule.subject else { continue };
+            if rule.effect != Effect::Allow && wild.side == Side::Except {
+                self.wild_except(wild);
+                continue;
+            }
+            let left_out = excepted.get(&wild.party).filter(|_| wild.side == Side::Item);
+            for action in actions.iter().copied().filter(|action| ACTIONS.contains(action)) {
+                let found = self.wild_reach(wild, action, left_out);
+                let cheap = matches!(action, PathAction::Read | PathAction::Write);
+                let cause = if cheap { Cause::Pattern } else { Cause::Mechanism };
+                let Some(report) = self.findings.report(wild.party) else { continue };
+                for sentence in &found {
+                    report.weaker(cause, sentence, &wild.text);
+                }
+                if found.is_empty() {
+                    report.by(Mechanism::Absence);
+                }
+            }
+        }
+    }
+
+    /// What an `except` with wildcards leaves open is closed where its rule covers something.
+    fn wild_except(&mut self, wild: &Wild) {
+        let covers = self.regions.iter().any(|region| {
+            region.closing.contains(&wild.party)
+                && (region.at.is_within(&wild.ground.prefix) || wild.ground.prefix.is_within(&region.at))
+                && matches!(self.tree.around(region), Surface::Tree { .. })
+        });
+        if covers && let Some(report) = self.findings.report(wild.party) {
+            report.stricter(
+                "{} excepts nothing where the rule covers what exists: it is not looked for",
+                &wild.text,
+            );
+        }
+    }
+
+    /// Where an action is effective at places that a pattern could match.
+    fn wild_reach(
+        &self,
+        wild: &Wild,
+        action: PathAction,
+        left_out: Option<&BTreeSet<&AbsolutePath>>,
+    ) -> BTreeSet<&'static str> {
+        let ground = &wild.ground;
+        let mut found = BTreeSet::new();
+        for (region, surface) in self.regions.iter().zip(&self.tree.surfaces) {
+            if !region.rights.has(action) || !is_visible(region) && region.kind != RegionKind::Tmp {
+                continue;
+            }
+            let near = region.at.is_within(&ground.prefix) || ground.prefix.is_within(&region.at);
+            let could = region.entry == Entry::Directory || ground.matches_at_or_above(&region.at);
+            let out = left_out.is_some_and(|out| {
+                out.iter().any(|except| region.at.is_within(except) || ground.prefix.is_within(except))
+            });
+            if !near || !could || out {
+                continue;
+            }
+            match surface {
+                Surface::Tree { writing: Writing::Allowed, .. }
+                | Surface::Tree { footing: Footing::Loose, .. }
+                | Surface::Private(_) => found.insert(LATER),
+                Surface::Tree { .. } => found.insert(UNSEEN),
+                _ => false,
+            };
+        }
+        found
+    }
+}

@@ -1,0 +1,75 @@
+//! Which mechanism holds each limit.
+
+use std::collections::BTreeMap;
+
+use super::report::{Cause, Report};
+use crate::fidelity::{Mechanism, limit_name};
+use crate::host::Host;
+use crate::plan::{LimitMechanism, LimitPlan};
+use crate::policy::{Limit, LimitKind, Policy};
+use crate::question::Platform;
+
+/// The smallest limit of each kind, and a report for every one that is written.
+pub(super) fn plan(policy: &Policy, host: &Host) -> (Vec<LimitPlan>, Vec<Report>) {
+    let mut smallest: BTreeMap<LimitKind, LimitPlan> = BTreeMap::new();
+    let mut reports = Vec::with_capacity(policy.limits.len());
+    for limit in &policy.limits {
+        let mut report = Report::default();
+        if limit.platform.is_none_or(|platform| platform == Platform::Linux) {
+            if let Some(by) = hold(limit, host, &mut report) {
+                let plan = LimitPlan { kind: limit.kind, amount: limit.amount, by };
+                let held = smallest.entry(limit.kind).or_insert_with(|| plan.clone());
+                held.amount = held.amount.min(limit.amount);
+            }
+        } else {
+            report.note("{} is for another platform", limit_name(limit.kind));
+        }
+        reports.push(report);
+    }
+    (smallest.into_values().collect(), reports)
+}
+
+fn hold(limit: &Limit, host: &Host, report: &mut Report) -> Option<LimitMechanism> {
+    let name = limit_name(limit.kind);
+    let mechanism = match limit.kind {
+        LimitKind::Time => LimitMechanism::Timer,
+        LimitKind::Files | LimitKind::FileSize => LimitMechanism::Rlimit,
+        LimitKind::Cpu => {
+            report.weaker(
+                Cause::Mechanism,
+                "the limit {} holds for each process, not for all of them together",
+                name,
+            );
+            LimitMechanism::Rlimit
+        }
+        LimitKind::Memory => {
+            report.weaker(
+                Cause::Mechanism,
+                "nothing holds the limit {}: it needs a delegated control group",
+                name,
+            );
+            return None;
+        }
+        LimitKind::Processes if host.person.uid != 0 => LimitMechanism::Rlimit,
+        LimitKind::Processes if host.features.pid_max.is_yes() => LimitMechanism::PidMax,
+        LimitKind::Processes => {
+            report.weaker(
+                Cause::Mechanism,
+                "nothing holds the limit {} for root: `kernel.pid_max` belongs to a namespace from Linux 6.14 on",
+                name,
+            );
+            return None;
+        }
+        LimitKind::ConnectTime | LimitKind::IdleTime => {
+            report.by(Mechanism::Absence);
+            report.note("{} limits nothing: there are no connections", name);
+            return None;
+        }
+    };
+    report.by(match mechanism {
+        LimitMechanism::Timer => Mechanism::Timer,
+        LimitMechanism::Rlimit => Mechanism::Rlimit,
+        LimitMechanism::PidMax => Mechanism::Namespace,
+    });
+    Some(mechanism)
+}

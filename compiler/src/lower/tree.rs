@@ -1,0 +1,94 @@
+//! The machine's file tree, its links followed a component at a time.
+
+use std::collections::VecDeque;
+
+use crate::bytes::AbsolutePath;
+use crate::host::{Entry, Files, LinkText};
+
+/// As many links as the kernel follows on one path.
+const MOST_LINKS: usize = 40;
+
+/// Where a path leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Walk {
+    /// Where it ends; no component of it is a link.
+    pub object: AbsolutePath,
+    /// What lies there.
+    pub entry: Entry,
+    /// The links met on the way: where each stands, and what it holds.
+    pub links: Vec<(AbsolutePath, LinkText)>,
+}
+
+/// Why a path leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// A link that may not be followed here.
+    Link(AbsolutePath),
+    /// Too many links.
+    Loop(AbsolutePath),
+}
+
+/// Whether links are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Follow {
+    /// Yes.
+    Links,
+    /// No: the first one ends the walk.
+    Nothing,
+}
+
+/// Walks from the root along a path.
+pub(super) fn walk(files: &mut dyn Files, path: &AbsolutePath) -> Result<Walk, Stop> {
+    walk_on(files, Walk::root(), path.components(), Follow::Links)
+}
+
+impl Walk {
+    /// Stands at `/`.
+    pub(super) fn root() -> Walk {
+        Walk { object: AbsolutePath::root(), entry: Entry::Directory, links: Vec::new() }
+    }
+}
+
+/// Walks on from where a walk ended.
+pub(super) fn walk_on<'a>(
+    files: &mut dyn Files,
+    mut walk: Walk,
+    names: impl Iterator<Item = &'a [u8]>,
+    follow: Follow,
+) -> Result<Walk, Stop> {
+    let mut ahead: VecDeque<Vec<u8>> = names.map(<[u8]>::to_vec).collect();
+    while let Some(name) = ahead.pop_front() {
+        match name.as_slice() {
+            b"" | b"." => continue,
+            b".." => {
+                walk.object = walk.object.parent().unwrap_or_else(AbsolutePath::root);
+                walk.entry = files.entry(&walk.object);
+                continue;
+            }
+            _ => {}
+        }
+        let next = walk.object.join(&name);
+        let entry = if walk.entry == Entry::Directory { files.entry(&next) } else { Entry::Missing };
+        let Entry::Link(text) = entry else {
+            walk.object = next;
+            walk.entry = entry;
+            continue;
+        };
+        if follow == Follow::Nothing {
+            return Err(Stop::Link(next));
+        }
+        if walk.links.len() >= MOST_LINKS {
+            return Err(Stop::Loop(next));
+        }
+        let bytes = text.bytes();
+        if bytes.first() == Some(&b'/') {
+            walk.object = AbsolutePath::root();
+        }
+        for part in bytes.split(|byte| *byte == b'/').rev() {
+            ahead.push_front(part.to_vec());
+        }
+        walk.entry = Entry::Directory;
+        walk.links.push((next, text));
+    }
+    Ok(walk)
+}
