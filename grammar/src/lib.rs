@@ -5,14 +5,19 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+mod characters;
 mod error;
+mod escape;
+mod lower;
 mod parse;
 mod span;
 mod suggestion;
+mod syntax;
 pub mod tree;
 mod word;
 
 pub use error::{SyntaxError, SyntaxErrorKind};
+pub use escape::quote;
 pub use parse::{LeftOut, Parsed, parse};
 pub use span::{Span, Spanned};
 pub use suggestion::did_you_mean;

@@ -2,7 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::SyntaxError;
+use pest::Parser as _;
+
+use crate::Span;
+use crate::characters::clean;
+use crate::error::{SyntaxError, SyntaxErrorKind};
+use crate::lower;
+use crate::syntax::{FenceParser, Rule};
 use crate::tree::File;
 
 /// What a text says, and what is wrong with it.
@@ -23,13 +29,28 @@ pub struct LeftOut {
     pub labels: BTreeSet<String>,
     /// The variables that such statements define.
     pub variables: BTreeSet<String>,
-    /// Whether one of them may have been an `include`, which makes names known that cannot be listed here.
-    pub include: Option<crate::Span>,
+    /// The first of them that may have made more names known than can be listed here: an `include`, or a block
+    /// that nothing could be made of. Where there is one, no name of this file can be called unknown.
+    pub unlisted: Option<Span>,
 }
 
 /// Parses a text: returns everything it says and everything that is wrong with it.
+///
+/// It takes time linear in the text, and no stack that grows with it. At most 1,000 errors are told one by one.
 #[must_use]
 pub fn parse(text: &str) -> Parsed {
-    let _ = text;
-    Parsed::default()
+    let cleaned = clean(text);
+    match FenceParser::parse(Rule::file, &cleaned.text) {
+        Ok(pairs) => lower::file(text, &cleaned, pairs),
+        // INVARIANT: `file` matches every text (a property test tries to disprove it); if it did not, the policy
+        // has an error all the same.
+        Err(_) => Parsed {
+            errors: vec![SyntaxError::new(
+                SyntaxErrorKind::UnknownStatement,
+                Span::new(0..text.len()),
+                "this text cannot be read as a policy",
+            )],
+            ..Parsed::default()
+        },
+    }
 }
