@@ -35,8 +35,64 @@ macro_rules! codes {
 codes! {
     /// A character that may not stand in a policy.
     ForbiddenCharacter = "0101" Error,
-    /// Something that is not a statement.
-    Syntax = "0102" Error,
+    /// A string without its closing quote.
+    UnclosedString = "0102" Error,
+    /// A backslash with something behind it that is no escape.
+    BadEscape = "0103" Error,
+    /// A text that needs quotes around the whole of it.
+    MissingQuotes = "0104" Error,
+    /// A line that begins with no statement's word.
+    UnknownStatement = "0105" Error,
+    /// A word where an action must stand, or none.
+    UnknownAction = "0106" Error,
+    /// Several actions of which one cannot be combined.
+    CombinedActions = "0107" Error,
+    /// A word behind the items that looks like a misspelt clause.
+    UnknownClause = "0108" Error,
+    /// A clause that this statement does not have, or one with no statement before it.
+    MisplacedClause = "0109" Error,
+    /// A clause that stands twice in one statement.
+    RepeatedClause = "0110" Error,
+    /// No item where one must stand.
+    MissingItem = "0111" Error,
+    /// Two items without a comma between them.
+    MissingComma = "0112" Error,
+    /// A comma with no item before or behind it.
+    ExtraComma = "0113" Error,
+    /// A `because` without a string, or something that needs one and has none.
+    MissingReason = "0114" Error,
+    /// A name, a label or a variable with characters that it may not have.
+    InvalidName = "0115" Error,
+    /// A word that is none of those that may stand there.
+    UnknownWord = "0116" Error,
+    /// A statement of which a part is missing.
+    IncompleteStatement = "0117" Error,
+    /// Something behind the end of a statement.
+    UnexpectedText = "0118" Error,
+    /// A block that is never closed, or a `}` that closes nothing.
+    UnbalancedBlock = "0119" Error,
+    /// A statement where it may not stand.
+    MisplacedStatement = "0120" Error,
+    /// A version of the language that this release does not know.
+    UnknownVersion = "0121" Error,
+    /// More mistakes than one run tells.
+    TooManyErrors = "0122" Error,
+    /// An item on an action that has none.
+    UnexpectedItem = "0201" Error,
+    /// A limit's value that is no number with a unit of its kind.
+    BadLimit = "0202" Error,
+    /// A limit of nothing, or one too large to count.
+    LimitOutOfRange = "0203" Error,
+    /// An `upstream` that is no URL of a proxy.
+    BadUpstream = "0204" Error,
+    /// A name that no environment variable can have.
+    BadVariableName = "0205" Error,
+    /// A secret that may go to a host or a port that is not one.
+    BadSecretTarget = "0206" Error,
+    /// A secret file written as a pattern of several.
+    BadSecretFile = "0207" Error,
+    /// An item of `device` that does not lie below `/dev`.
+    NotADevice = "0208" Error,
     /// A path that is not absolute.
     RelativePath = "0220" Error,
     /// A path pattern that cannot be read.
@@ -61,12 +117,76 @@ codes! {
     BadCommand = "0230" Error,
     /// A name that cannot be read.
     BadName = "0231" Error,
+    /// An `include` of a policy that does not exist.
+    UnknownPolicy = "0301" Error,
+    /// An `include` of a file that cannot be read.
+    UnreadablePolicy = "0302" Error,
+    /// A policy that includes itself, over others or not.
+    IncludeCycle = "0303" Error,
+    /// A relative path in a text that lies in no directory.
+    NoDirectory = "0304" Error,
+    /// More included texts than one policy may have.
+    TooManyTexts = "0305" Error,
+    /// A `without` of a label that the included policy does not have.
+    UnknownLabel = "0306" Error,
+    /// A `without` of a label that a `never` carries.
+    NeverLeftOut = "0307" Error,
+    /// A rule left out here that another include brings in.
+    StillInForce = "0308" Warning,
+    /// A second `policy` statement.
+    SecondPolicy = "0309" Error,
+    /// An `allow` wholly inside a `never`.
+    AllowInsideNever = "0401" Error,
+    /// `best-effort` or `cheaply` on an `allow`.
+    ClauseOnAllow = "0402" Error,
+    /// `best-effort` or `cheaply` on a `never`.
+    ClauseOnNever = "0403" Error,
+    /// `cheaply` where there is nothing cheaper.
+    NothingCheaper = "0404" Error,
+    /// A port of loopback that belongs to both sides.
+    LoopbackConflict = "0405" Error,
+    /// Two different values for one variable of the command.
+    SetTwice = "0406" Error,
+    /// A variable that is set and denied.
+    SetDenied = "0407" Error,
+    /// A variable that fence itself sets.
+    SetReserved = "0408" Error,
+    /// A variable that is a secret and something else.
+    SecretConflict = "0409" Error,
+    /// An `except` on an `allow`, of something that another rule allows.
+    ExceptForbidsNothing = "0410" Warning,
+    /// An `except` on a `deny` or `never`, of something that nothing allows.
+    ExceptAllowsNothing = "0411" Warning,
     /// A variable that no text declares.
     UnknownVariable = "0501" Error,
     /// A variable, or a `$`, where none can stand.
     VariablePlace = "0502" Error,
     /// A variable whose value cannot stand where it is used.
     VariableValue = "0503" Error,
+    /// A variable that is declared twice.
+    DuplicateLet = "0510" Error,
+    /// Variables that are declared by one another.
+    LetCycle = "0511" Error,
+    /// A variable that nothing uses.
+    UnusedLet = "0512" Warning,
+    /// A `let` with the name of a variable of the language.
+    ReservedLet = "0513" Error,
+    /// A `--set` of a variable that the policy does not declare.
+    UnknownSet = "0514" Error,
+    /// A `--set` of a variable that a `never` uses.
+    SetUsedByNever = "0515" Error,
+    /// `$policy_dir` in a text that lies in no directory.
+    NoPolicyDirectory = "0516" Error,
+    /// A test that names a label that no rule has.
+    UnknownTestLabel = "0602" Error,
+    /// Something of a test's world that is given twice.
+    GivenTwice = "0603" Error,
+    /// A variable of a test's world that does not exist, or cannot be given.
+    UnknownGiven = "0604" Error,
+    /// A value of a test's world that cannot be one.
+    BadGiven = "0605" Error,
+    /// A test that expects nothing.
+    EmptyTest = "0606" Error,
     /// A question that is not about one concrete thing.
     BadQuestion = "0610" Error,
     /// A test whose expectation does not hold.

@@ -27,6 +27,12 @@ macro_rules! mirror {
                 match word { $(tree::$name::$variant => $name::$variant,)* }
             }
         }
+
+        impl From<$name> for tree::$name {
+            fn from(word: $name) -> tree::$name {
+                match word { $($name::$variant => tree::$name::$variant,)* }
+            }
+        }
     };
 }
 

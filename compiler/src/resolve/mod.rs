@@ -1,0 +1,112 @@
+//! From texts to the typed policy: includes, `without`, variables, labels, platforms, items.
+//!
+//! Everything here is total: a text with mistakes still yields the policy of everything that could be
+//! understood, and every mistake is told once, at its place, whatever the order of statements and files.
+
+mod conflict;
+mod effect;
+mod findings;
+mod graph;
+mod item;
+mod limit;
+mod rule;
+mod scope;
+mod setting;
+mod syntax;
+mod tests;
+mod upstream;
+mod without;
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest, Sha256};
+
+use crate::diagnostic::Diagnostic;
+use crate::policy::{Policy, SourceRecord};
+use crate::source::{Loader, Origin, Source, Sources};
+use effect::Force;
+use findings::Findings;
+use graph::Graph;
+use scope::Lets;
+
+/// What to resolve.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The policies whose union holds: each `-p`, and each `--rule` with [`Origin::Given`]. The first names it.
+    pub mains: Vec<Source>,
+    /// Values that `--set` gives to a `let` of a main policy.
+    pub set: Vec<(String, String)>,
+    /// Policies that hold above every other: only what their `never` rules close counts.
+    pub above: Vec<Source>,
+}
+
+/// A resolved policy with its texts and everything that was found.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The policy: everything that could be understood. With an error among the findings it must run nothing.
+    pub policy: Policy,
+    /// Its texts: the main ones in the order given, then all others sorted by where they come from.
+    pub sources: Sources,
+    /// The findings, sorted by text and place.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Resolves a policy with everything it includes; `loader` is the only door through which texts come in.
+#[must_use]
+pub fn resolve(request: &Request, loader: &dyn Loader) -> Resolved {
+    let graph = Graph::load(request, loader);
+    let mut findings = Findings::default();
+    syntax::report(&graph, &mut findings);
+    graph::report(&graph, &mut findings);
+    let lets = Lets::evaluate(&graph, &request.set, &mut findings);
+    let drafts = rule::draft(&graph, &lets, &mut findings);
+    let settings = setting::draft(&graph, &lets, &mut findings);
+    let force = Force::of(&graph);
+    let left_out = without::report(&graph, &force, &drafts, &settings, &mut findings);
+    let in_force = effect::select(&force, drafts, settings);
+    conflict::report(&in_force, &graph, &mut findings);
+    let tests = tests::draft(&graph, &lets, &mut findings);
+    lets.report_unused(&graph, &mut findings);
+    let (name, description) = title(&graph);
+    let policy = Policy {
+        name,
+        description,
+        sources: records(&graph.sources),
+        rules: in_force.rules.into_iter().map(|draft| draft.rule).collect(),
+        set: in_force.set,
+        secrets: in_force.secrets,
+        limits: in_force.limits,
+        tls: in_force.tls,
+        upstreams: in_force.upstreams,
+        tests,
+        left_out,
+        changed: lets.changed(&request.set),
+    };
+    Resolved { policy, diagnostics: findings.sorted(), sources: graph.sources }
+}
+
+/// The name and description of the first main text that is no `--rule`.
+fn title(graph: &Graph) -> (Option<String>, Option<String>) {
+    let mains = graph.mains.iter().filter_map(|unit| graph.units.get(*unit));
+    mains
+        .filter(|unit| !matches!(unit.origin, Origin::Given(_)))
+        .map(|unit| {
+            let text =
+                |text: &Option<crate::document::Spanned<String>>| text.as_ref().map(|t| t.node.clone());
+            (text(&unit.document.policy), text(&unit.document.description))
+        })
+        .next()
+        .unwrap_or((None, None))
+}
+
+fn records(sources: &Sources) -> Vec<SourceRecord> {
+    let record = |source: &Source| SourceRecord {
+        origin: source.origin.clone(),
+        name: source.name.clone(),
+        sha256: Sha256::digest(source.text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    sources.iter().map(|(_, source)| record(source)).collect()
+}
+
+/// Units by their number.
+type Units = BTreeSet<usize>;
