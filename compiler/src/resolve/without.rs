@@ -127,7 +127,7 @@ pub(super) fn labels(graph: &Graph, units: &Units) -> BTreeSet<String> {
 pub(super) fn may_be_lost(graph: &Graph, units: &Units, label: &str) -> bool {
     units.iter().filter_map(|unit| graph.units.get(*unit)).any(|unit| {
         unit.left_out.labels.contains(label)
-            || unit.left_out.include.is_some()
+            || unit.left_out.unlisted.is_some()
             || unit.includes.len() < unit.document.include.len()
             || unit.includes.iter().any(Result::is_err)
     })
