@@ -12,9 +12,12 @@
 pub mod artifact;
 mod asked;
 pub mod bytes;
+pub mod cover;
+pub mod decide;
 pub mod diagnostic;
 pub mod document;
 pub mod fidelity;
+mod fold;
 pub mod host;
 mod inclusion;
 pub mod lower;
@@ -24,4 +27,5 @@ pub mod policy;
 pub mod question;
 pub mod resolve;
 pub mod source;
+pub mod suite;
 pub mod world;

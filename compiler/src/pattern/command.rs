@@ -83,6 +83,12 @@ impl CommandPattern {
         Ok(CommandPattern { program, words: words.collect::<Result<_, _>>()?, open_ended })
     }
 
+    /// Whether its program is written as a path.
+    #[must_use]
+    pub fn names_a_path(&self) -> bool {
+        matches!(self.program, ProgramPattern::Path(_))
+    }
+
     /// Whether it is one word, the name or path of a program: the kind of `run` rule that closes the file itself.
     #[must_use]
     pub fn is_one_word(&self) -> bool {

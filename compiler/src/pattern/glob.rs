@@ -34,6 +34,22 @@ pub enum GlobPiece {
     },
 }
 
+/// In which case a class takes a character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Case {
+    /// As it is.
+    Exact,
+    /// In either: one of its cases is enough.
+    Either,
+}
+
+impl Case {
+    fn in_class(self, c: char, negated: bool, ranges: &[(char, char)]) -> bool {
+        let taken = |c: char| ranges.iter().any(|(from, to)| *from <= c && c <= *to) != negated;
+        taken(c) || (self == Case::Either && (c.to_lowercase().any(taken) || c.to_uppercase().any(taken)))
+    }
+}
+
 impl Glob {
     /// Makes the pattern of exactly this text.
     #[must_use]
@@ -56,6 +72,11 @@ impl Glob {
     /// Whether the whole name matches. A byte that is not UTF-8 counts as one character, and is in no class.
     #[must_use]
     pub fn matches(&self, name: &[u8]) -> bool {
+        self.matches_in(name, Case::Exact)
+    }
+
+    /// The same, a class taking a character in the given case.
+    pub(crate) fn matches_in(&self, name: &[u8], case: Case) -> bool {
         let pieces = &self.0;
         let (mut piece, mut at) = (0, 0);
         let mut star: Option<(usize, usize)> = None;
@@ -73,9 +94,7 @@ impl Glob {
                 }
                 Some(GlobPiece::One) => first_character(name, at).map(|(_, length)| length),
                 Some(GlobPiece::Class { negated, ranges }) => first_character(name, at)
-                    .filter(|(c, _)| {
-                        c.is_some_and(|c| ranges.iter().any(|(from, to)| *from <= c && c <= *to)) != *negated
-                    })
+                    .filter(|(c, _)| c.map_or(*negated, |c| case.in_class(c, *negated, ranges)))
                     .map(|(_, length)| length),
             };
             match (step, star) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::glob::Case;
 use super::{Component, PathPattern, Root, Variable};
 use crate::bytes::AbsolutePath;
 
@@ -88,13 +89,22 @@ impl Grounded {
     /// Whether the pattern matches the path itself or a directory above it.
     #[must_use]
     pub fn matches_at_or_above(&self, path: &AbsolutePath) -> bool {
+        self.matches_in(path, Case::Exact)
+    }
+
+    /// The same, classes taking characters in the given case.
+    pub(crate) fn matches_in(&self, path: &AbsolutePath, case: Case) -> bool {
         path.is_within(&self.prefix)
-            && matches_beginning(&self.rest, path.components().skip(self.prefix.components().count()))
+            && matches_beginning(&self.rest, path.components().skip(self.prefix.components().count()), case)
     }
 }
 
 /// Whether the components match some beginning of these names.
-pub(crate) fn matches_beginning<'a>(pattern: &[Component], names: impl Iterator<Item = &'a [u8]>) -> bool {
+pub(crate) fn matches_beginning<'a>(
+    pattern: &[Component],
+    names: impl Iterator<Item = &'a [u8]>,
+    case: Case,
+) -> bool {
     let mut reached = vec![false; pattern.len() + 1];
     if let Some(first) = reached.first_mut() {
         *first = true;
@@ -112,7 +122,7 @@ pub(crate) fn matches_beginning<'a>(pattern: &[Component], names: impl Iterator<
             let target = match component {
                 Component::AnyDepth => Some(index),
                 Component::Literal(text) => (text.as_bytes() == name).then_some(index + 1),
-                Component::Glob(glob) => glob.matches(name).then_some(index + 1),
+                Component::Glob(glob) => glob.matches_in(name, case).then_some(index + 1),
             };
             if let Some(slot) = target.and_then(|target| next.get_mut(target)) {
                 *slot = true;

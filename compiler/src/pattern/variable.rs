@@ -190,6 +190,14 @@ impl Value {
         }
     }
 
+    /// The variables in it.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.0.iter().filter_map(|part| match part {
+            ValuePart::Text(_) => None,
+            ValuePart::Variable(variable) => Some(variable),
+        })
+    }
+
     /// The bytes it stands for, or the first of its variables that has no value.
     ///
     /// # Errors

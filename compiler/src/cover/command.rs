@@ -1,0 +1,355 @@
+//! Commands: what a start is called, and where the words of a pattern may stand.
+
+use super::options::{self, Next};
+use super::{Covers, PathAsked};
+use crate::bytes::AbsolutePath;
+use crate::fold;
+use crate::pattern::Variable;
+use crate::pattern::glob::Case;
+use crate::pattern::{
+    CommandPattern, Component, Glob, GlobPiece, NamePattern, PathPattern, Polarity, ProgramPattern,
+    WordPattern,
+};
+use crate::question::{Platform, Start};
+use crate::world::{TooManyLinks, World};
+
+/// The start of a program that is asked about.
+#[derive(Clone, Debug)]
+pub struct StartAsked<'a> {
+    platform: Platform,
+    start: &'a Start,
+    /// The names of the start without a multicall's applet.
+    names: Vec<String>,
+    /// The file as asked for and as resolved, where they are paths.
+    files: Vec<PathAsked<'a>>,
+    file: FileKnown,
+}
+
+/// Whether it is known which file is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileKnown {
+    Yes,
+    OnlyItsName,
+}
+
+/// Binaries that are many programs, by the name they are called with.
+const MULTICALL: &[&str] = &["busybox", "coreutils", "toybox"];
+
+impl<'a> StartAsked<'a> {
+    /// Resolves the files of a start in their world.
+    ///
+    /// # Errors
+    /// One of them leads over too many links.
+    pub fn new(world: &'a World, start: &'a Start) -> Result<StartAsked<'a>, TooManyLinks> {
+        let mut files = Vec::new();
+        let cwd = world.variables.get(&Variable::Cwd).and_then(|cwd| AbsolutePath::new(cwd));
+        if start.asked.contains('/') && (start.asked.starts_with('/') || cwd.is_some()) {
+            let cwd = cwd.unwrap_or_else(AbsolutePath::root);
+            files.push(PathAsked::from(world, &cwd, start.asked.as_bytes())?);
+        }
+        if let Some(resolved) = &start.resolved {
+            files.push(PathAsked::new(world, resolved)?);
+        }
+        let mut names = vec![base(&start.asked).to_owned()];
+        names.push(
+            base(
+                start
+                    .argv
+                    .first()
+                    .map_or(start.asked.as_str(), |first| first.strip_prefix('-').unwrap_or(first)),
+            )
+            .to_owned(),
+        );
+        for object in files.iter().flat_map(PathAsked::objects) {
+            names.extend(object.name().map(|name| String::from_utf8_lossy(name).into_owned()));
+        }
+        names.sort_unstable();
+        names.dedup();
+        let file = if files.is_empty() { FileKnown::OnlyItsName } else { FileKnown::Yes };
+        Ok(StartAsked { platform: world.platform, start, names, files, file })
+    }
+
+    /// Whether the file is a binary that is many programs: then the name decides, not the file.
+    #[must_use]
+    pub fn is_multicall(&self) -> bool {
+        self.names.iter().any(|name| MULTICALL.contains(&name.as_str()))
+    }
+
+    fn words(&self) -> &[String] {
+        self.start.argv.get(1..).unwrap_or(&[])
+    }
+
+    /// The applet that a multicall binary is asked for in its arguments, and the words after it.
+    fn applet(&self) -> Option<(&str, &[String])> {
+        let called = [base(&self.start.asked), base(self.start.argv.first().map_or("", String::as_str))];
+        let (first, rest) = self.words().split_first()?;
+        if called.contains(&"coreutils") {
+            let applet = first
+                .strip_prefix("--coreutils-prog=")
+                .or_else(|| first.strip_prefix("--coreutils-prog-shebang="))?;
+            return Some((base(applet), rest));
+        }
+        called
+            .iter()
+            .any(|name| name.starts_with("busybox") || name.starts_with("toybox"))
+            .then(|| (base(first), rest))
+    }
+
+    fn closes(&self, pattern: &CommandPattern) -> bool {
+        let fits = |names: &[&str], words: &[String]| {
+            names.iter().any(|name| self.name_closes(&pattern.program, name))
+                && words_close(&pattern.words, names, words)
+        };
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        match &pattern.program {
+            ProgramPattern::AnyCommand => true,
+            ProgramPattern::Path(path) => {
+                self.file_closes(path) && words_close(&pattern.words, &names, self.words())
+            }
+            ProgramPattern::Name(_) => {
+                fits(&names, self.words())
+                    || self.applet().is_some_and(|(applet, words)| fits(&[applet], words))
+            }
+        }
+    }
+
+    fn name_closes(&self, program: &ProgramPattern, name: &str) -> bool {
+        let ProgramPattern::Name(NamePattern(glob)) = program else { return false };
+        glob.matches(name.as_bytes())
+            || (self.platform == Platform::MacOs
+                && fold::FORMS
+                    .iter()
+                    .any(|form| fold::glob(glob, *form).matches_in(&form(name.as_bytes()), Case::Either)))
+    }
+
+    /// A file of which only the name is known may be any file of that name.
+    fn file_closes(&self, path: &PathPattern) -> bool {
+        let by_name = match path.components.last() {
+            Some(Component::Literal(name)) => self.names.iter().any(|known| known == name),
+            Some(Component::Glob(glob)) => self.names.iter().any(|known| glob.matches(known.as_bytes())),
+            Some(Component::AnyDepth) | None => true,
+        };
+        self.files.iter().any(|file| file.covers(path, Polarity::Closing))
+            || (self.file == FileKnown::OnlyItsName && by_name)
+    }
+
+    fn opens(&self, pattern: &CommandPattern) -> bool {
+        let program = match &pattern.program {
+            ProgramPattern::AnyCommand => return true,
+            // A multicall binary reached under an applet's name is that applet; called by its own, itself.
+            ProgramPattern::Name(name) => {
+                let called = base(self.start.argv.first().unwrap_or(&self.start.asked));
+                let multicall = MULTICALL.contains(&called);
+                self.names
+                    .iter()
+                    .all(|known| name.matches(known) || (!multicall && MULTICALL.contains(&known.as_str())))
+                    && name.matches(base(&self.start.asked))
+            }
+            ProgramPattern::Path(path) => {
+                let called = base(self.start.argv.first().unwrap_or(&self.start.asked));
+                self.file == FileKnown::Yes
+                    && self.files.iter().all(|file| file.covers(path, Polarity::Opening))
+                    && (called == base(&self.start.asked)
+                        || self
+                            .files
+                            .iter()
+                            .flat_map(PathAsked::objects)
+                            .any(|object| object.name() == Some(called.as_bytes())))
+            }
+        };
+        program && words_open(pattern, self.words())
+    }
+}
+
+impl Covers<CommandPattern> for StartAsked<'_> {
+    fn covers(&self, pattern: &CommandPattern, polarity: Polarity) -> bool {
+        match polarity {
+            Polarity::Opening => self.opens(pattern),
+            Polarity::Closing => self.closes(pattern),
+        }
+    }
+}
+
+/// The last component of a program as it is spelled.
+fn base(program: &str) -> &str {
+    let trimmed = program.trim_end_matches('/');
+    trimmed.rsplit('/').next().unwrap_or(trimmed)
+}
+
+/// Whether these are the words of an opening pattern: all of them, in order, nothing skipped.
+fn words_open(pattern: &CommandPattern, words: &[String]) -> bool {
+    (words.len() == pattern.words.len() || (pattern.open_ended && words.len() > pattern.words.len()))
+        && pattern.words.iter().zip(words).all(|(pattern, word)| word_opens(pattern.glob(), word))
+}
+
+/// Whether a word certainly is what an opening pattern means: a wildcard takes no `:`, no `=` and no leading `-`,
+/// so it never stands for a `HOST:PATH`, a `NAME=VALUE` or an option.
+fn word_opens(glob: &Glob, word: &str) -> bool {
+    let written = |c: char| {
+        let count = |piece: &GlobPiece| match piece {
+            GlobPiece::Literal(text) => text.matches(c).count(),
+            _ => 0,
+        };
+        glob.0.iter().map(count).sum::<usize>()
+    };
+    glob.matches(word.as_bytes())
+        && [':', '='].iter().all(|c| word.matches(*c).count() == written(*c))
+        && (!word.starts_with('-') || matches!(glob.0.first(), Some(GlobPiece::Literal(_))))
+}
+
+/// Whether a command begins with the words of a closing pattern, whatever may be skipped between them.
+fn words_close(pattern: &[WordPattern], names: &[&str], words: &[String]) -> bool {
+    let in_order = words.len() >= pattern.len()
+        && pattern.iter().zip(words).all(|(pattern, word)| pattern.glob().matches(word.as_bytes()));
+    in_order || (options_close(pattern, words) && positions_close(pattern, names, words))
+}
+
+/// Whether each word that matches anywhere does.
+fn options_close(pattern: &[WordPattern], words: &[String]) -> bool {
+    pattern.iter().all(|pattern| match pattern {
+        WordPattern::Anywhere(option) => {
+            words.iter().any(|word| option_closes(option, word)) || is_split(option, words)
+        }
+        WordPattern::Positional(_) => true,
+    })
+}
+
+/// Whether a word is an option in one of its spellings: with a value behind `=`, abbreviated, in a cluster.
+fn option_closes(option: &Glob, word: &str) -> bool {
+    let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+    if option.matches(word.as_bytes()) || (name.starts_with('-') && option.matches(name.as_bytes())) {
+        return true;
+    }
+    let Some(literal) = option.as_literal() else { return false };
+    if let Some(before) = literal.strip_suffix('=') {
+        return (word.starts_with(literal))
+            || (literal.starts_with('-') && (name == before || abbreviates(name, before)));
+    }
+    match literal.strip_prefix('-') {
+        Some(rest) if rest.starts_with('-') => abbreviates(name, literal),
+        Some(letters) if letters.chars().count() == 1 => {
+            let cluster = word.strip_prefix('-').filter(|rest| !rest.starts_with('-')).unwrap_or("");
+            cluster
+                .split(|c: char| !c.is_ascii_alphanumeric())
+                .next()
+                .is_some_and(|cluster| cluster.contains(letters))
+        }
+        Some(letters) => {
+            value.is_none() && word.strip_prefix('-').is_some_and(|rest| same_letters(letters, rest))
+        }
+        None => false,
+    }
+}
+
+/// Whether a long option is written short, as `getopt_long` lets it be.
+fn abbreviates(name: &str, option: &str) -> bool {
+    name.len() > 2 && name.starts_with("--") && option.starts_with(name)
+}
+
+/// Whether a cluster such as `-rf` stands as `-r -f`.
+fn is_split(option: &Glob, words: &[String]) -> bool {
+    let letters = option.as_literal().and_then(|literal| literal.strip_prefix('-')).unwrap_or("");
+    !letters.is_empty()
+        && letters.chars().all(|letter| {
+            letter.is_ascii_alphanumeric()
+                && words
+                    .iter()
+                    .any(|word| word.strip_prefix('-').is_some_and(|rest| rest.chars().eq([letter])))
+        })
+}
+
+/// Whether `-fr` has the letters of `-rf`.
+fn same_letters(one: &str, other: &str) -> bool {
+    let sorted = |text: &str| {
+        let mut letters: Vec<char> = text.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    one.len() == other.len() && sorted(one) == sorted(other)
+}
+
+/// Whether the words in their place stand in this order at the beginning, only what may be skipped between.
+fn positions_close(pattern: &[WordPattern], names: &[&str], words: &[String]) -> bool {
+    let mut reached = vec![false; words.len() + 1];
+    if let Some(first) = reached.first_mut() {
+        *first = true;
+    }
+    let mut before = None;
+    let mut subcommand = Subcommand::NotYet;
+    for piece in pattern {
+        let option = std::mem::replace(&mut before, Some(piece));
+        let WordPattern::Positional(glob) = piece else { continue };
+        if let Some(WordPattern::Anywhere(option)) = option
+            && has_value(option, glob, words)
+        {
+            continue;
+        }
+        skip(&mut reached, names, words, subcommand);
+        let mut next = vec![false; words.len() + 1];
+        for (at, word) in words.iter().enumerate() {
+            if reached.get(at) == Some(&true)
+                && glob.matches(word.as_bytes())
+                && let Some(slot) = next.get_mut(at + 1)
+            {
+                *slot = true;
+            }
+        }
+        reached = next;
+        subcommand = Subcommand::Seen;
+    }
+    reached.contains(&true)
+}
+
+/// Whether a word in its place has been matched: the table of options is about what stands before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subcommand {
+    NotYet,
+    Seen,
+}
+
+/// Adds the places that are reached by skipping: options, and the words that they take. Behind `--` nothing is.
+fn skip(reached: &mut [bool], names: &[&str], words: &[String], subcommand: Subcommand) {
+    let program = names.iter().find(|name| options::is_known(name)).copied().unwrap_or("");
+    let end = words.iter().position(|word| word == "--").map_or(words.len(), |at| at + 1);
+    for (at, word) in words.iter().enumerate().take(end) {
+        if reached.get(at) != Some(&true) {
+            continue;
+        }
+        let skips: &[usize] = if word.starts_with('-') {
+            match options::next(program, word) {
+                Next::Leaves => &[1],
+                Next::Takes if subcommand == Subcommand::NotYet => &[2],
+                Next::Takes | Next::Unknown => &[1, 2],
+            }
+        } else if subcommand == Subcommand::NotYet && options::is_toolchain(program, word) {
+            &[1]
+        } else {
+            &[]
+        };
+        for skipped in skips {
+            if let Some(slot) = reached.get_mut(at + skipped) {
+                *slot = true;
+            }
+        }
+    }
+}
+
+/// Whether an option of a pattern stands with the value that follows it there: `-v X`, `-vX`, `--volume=X`.
+fn has_value(option: &Glob, value: &Glob, words: &[String]) -> bool {
+    let literal = option.as_literal().unwrap_or("");
+    if !literal.starts_with('-') || literal.ends_with('=') {
+        return false;
+    }
+    let apart = words
+        .iter()
+        .zip(words.iter().skip(1))
+        .any(|(word, next)| option_closes(option, word) && value.matches(next.as_bytes()));
+    let glued = words.iter().any(|word| match word.split_once('=') {
+        Some((name, given)) if option_closes(option, name) && value.matches(given.as_bytes()) => true,
+        _ => {
+            literal.chars().count() == 2
+                && word.strip_prefix(literal).is_some_and(|rest| value.matches(rest.as_bytes()))
+        }
+    });
+    apart || glued
+}

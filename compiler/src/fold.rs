@@ -1,0 +1,89 @@
+//! Names in the forms that a file system which ignores case and normalisation compares.
+//!
+//! Upper case, then lower case, of each character stands in for the full case folding table: it folds at least
+//! what that table folds, so a comparison of what closes never misses a spelling.
+
+use unicode_normalization::UnicodeNormalization;
+
+use crate::bytes::AbsolutePath;
+use crate::pattern::{Component, Glob, GlobPiece, Grounded};
+
+/// Folds case, then composes (NFC). Bytes that are not UTF-8 stay as they are.
+pub(crate) fn composed(name: &[u8]) -> Vec<u8> {
+    folded(name, |text| text.nfc().collect())
+}
+
+/// Folds case, then decomposes (NFD).
+pub(crate) fn decomposed(name: &[u8]) -> Vec<u8> {
+    folded(name, |text| text.nfd().collect())
+}
+
+fn folded(name: &[u8], form: impl Fn(&str) -> String) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        let lower: String = chunk
+            .valid()
+            .nfd()
+            .flat_map(char::to_uppercase)
+            .collect::<String>()
+            .chars()
+            .flat_map(char::to_lowercase)
+            .collect();
+        out.extend_from_slice(form(&lower).as_bytes());
+        out.extend_from_slice(chunk.invalid());
+    }
+    out
+}
+
+/// The two forms in which a folded comparison is made.
+pub(crate) const FORMS: [fn(&[u8]) -> Vec<u8>; 2] = [composed, decomposed];
+
+/// A path in a form.
+pub(crate) fn path(path: &AbsolutePath, form: fn(&[u8]) -> Vec<u8>) -> AbsolutePath {
+    path.components().fold(AbsolutePath::root(), |folded, name| folded.join(&form(name)))
+}
+
+/// A grounded pattern in a form.
+pub(crate) fn pattern(pattern: &Grounded, form: fn(&[u8]) -> Vec<u8>) -> Grounded {
+    let rest = pattern.rest.iter().map(|component| match component {
+        Component::Literal(name) => Component::Literal(text(name, form)),
+        Component::AnyDepth => Component::AnyDepth,
+        Component::Glob(pattern) => Component::Glob(glob(pattern, form)),
+    });
+    Grounded { prefix: path(&pattern.prefix, form), rest: rest.collect() }
+}
+
+/// A pattern of a name in a form; its classes are compared in either case.
+pub(crate) fn glob(pattern: &Glob, form: fn(&[u8]) -> Vec<u8>) -> Glob {
+    Glob(
+        pattern
+            .0
+            .iter()
+            .map(|piece| match piece {
+                GlobPiece::Literal(name) => GlobPiece::Literal(text(name, form)),
+                other => other.clone(),
+            })
+            .collect(),
+    )
+}
+
+fn text(name: &str, form: fn(&[u8]) -> Vec<u8>) -> String {
+    String::from_utf8_lossy(&form(name.as_bytes())).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_name_fold_to_one() {
+        for (one, other) in
+            [("README", "readme"), ("É", "e\u{301}"), ("STRASSE", "straße"), ("Σ", "ς"), ("\u{212a}", "k")]
+        {
+            assert_eq!(composed(one.as_bytes()), composed(other.as_bytes()), "{one} {other}");
+            assert_eq!(decomposed(one.as_bytes()), decomposed(other.as_bytes()), "{one} {other}");
+        }
+        assert_ne!(composed(b"a"), composed(b"b"));
+        assert_eq!(composed(b"A\xff"), b"a\xff");
+    }
+}
