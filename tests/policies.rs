@@ -1,0 +1,88 @@
+//! The built-in policies: they compile, their tests hold and decide by every rule, and what they accept to be enforced
+//! more weakly is listed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::fmt::Write;
+
+use fence_compiler::policy::{Acceptance, Policy, Rule, Subject};
+use fence_compiler::resolve::{Request, Resolved, resolve};
+use fence_compiler::source::{LoadError, Loader, Origin, Reference, Source, SourceId};
+
+/// The built-in policies, and nothing else.
+struct BuiltIn;
+
+impl Loader for BuiltIn {
+    fn load(&self, reference: Reference<'_>, _: &Origin) -> Result<Source, LoadError> {
+        match reference {
+            Reference::Name(name) => Ok(source(name)),
+            Reference::Path(_) => Err(LoadError::NoDirectory),
+        }
+    }
+}
+
+fn source(name: &str) -> Source {
+    Source {
+        origin: Origin::BuiltIn(name.to_owned()),
+        name: format!("<built-in {name}>"),
+        text: fence_policies::get(name).unwrap().to_owned(),
+    }
+}
+
+fn resolved(name: &str) -> Resolved {
+    resolve(&Request { mains: vec![source(name)], ..Request::default() }, &BuiltIn)
+}
+
+fn each(check: impl Fn(&str, &Resolved)) {
+    for (name, _) in fence_policies::ALL {
+        check(name, &resolved(name));
+    }
+}
+
+#[test]
+fn each_compiles_without_a_finding() {
+    each(|name, resolved| assert!(resolved.diagnostics.is_empty(), "{name}: {:#?}", resolved.diagnostics));
+}
+
+#[test]
+fn each_rule_has_a_label() {
+    each(|name, resolved| {
+        for rule in &resolved.policy.rules {
+            assert!(rule.label.is_some(), "{name}: line {}", rule.written.line);
+        }
+    });
+}
+
+#[test]
+fn what_may_be_enforced_more_weakly_is_listed() {
+    let mut list = String::new();
+    for (name, _) in fence_policies::ALL {
+        let policy = resolved(name).policy;
+        for rule in own_rules(&policy) {
+            let clause = match rule.acceptance {
+                Acceptance::Exact => continue,
+                Acceptance::BestEffort => "best-effort",
+                Acceptance::Cheaply => "cheaply",
+                Acceptance::BestEffortCheaply => "best-effort cheaply",
+            };
+            let label = rule.label.as_deref().unwrap_or("-");
+            writeln!(list, "{name}: {label}: {clause}: {}", items(&rule.subject).join(", ")).unwrap();
+        }
+    }
+    insta::assert_snapshot!(list);
+}
+
+/// The rules that stand in the policy's own text; those that it includes are listed with theirs.
+fn own_rules(policy: &Policy) -> impl Iterator<Item = &Rule> {
+    policy.rules.iter().filter(|rule| rule.written.source == SourceId(0))
+}
+
+/// The items as written, each once.
+fn items(subject: &Subject) -> Vec<String> {
+    let mut texts: Vec<String> = match subject {
+        Subject::Path { items, .. } => items.iter().map(|item| item.text.clone()).collect(),
+        Subject::Run { items, .. } => items.iter().map(|item| item.text.clone()).collect(),
+        other => panic!("a rule of another kind accepts weaker enforcement: {other:?}"),
+    };
+    texts.dedup();
+    texts
+}
