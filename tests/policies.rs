@@ -7,6 +7,7 @@ use std::fmt::Write;
 use fence_compiler::policy::{Acceptance, Policy, Rule, Subject};
 use fence_compiler::resolve::{Request, Resolved, resolve};
 use fence_compiler::source::{LoadError, Loader, Origin, Reference, Source, SourceId};
+use fence_compiler::suite::{self, Held};
 
 /// The built-in policies, and nothing else.
 struct BuiltIn;
@@ -41,6 +42,29 @@ fn each(check: impl Fn(&str, &Resolved)) {
 #[test]
 fn each_compiles_without_a_finding() {
     each(|name, resolved| assert!(resolved.diagnostics.is_empty(), "{name}: {:#?}", resolved.diagnostics));
+}
+
+#[test]
+fn the_tests_of_each_hold() {
+    each(|name, resolved| {
+        let outcomes = suite::run(&resolved.policy);
+        assert!(!outcomes.is_empty(), "{name}");
+        for outcome in outcomes {
+            assert_eq!(outcome.result, Held::Yes, "{name}: {outcome:#?}");
+        }
+    });
+}
+
+#[test]
+fn the_tests_of_each_decide_by_every_rule() {
+    each(|name, resolved| {
+        let undecided: Vec<String> = suite::coverage(&resolved.policy)
+            .into_iter()
+            .map(|id| &resolved.policy.rules[id.0 as usize])
+            .map(|rule| format!("line {}: {:?}", rule.written.line, rule.label))
+            .collect();
+        assert!(undecided.is_empty(), "{name}: {undecided:#?}");
+    });
 }
 
 #[test]

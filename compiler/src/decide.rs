@@ -9,7 +9,7 @@ use crate::cover::{
     CLOSED_CALLS, HostAsked, NameAsked, PathAsked, PortAsked, RequestAsked, SshAsked, StartAsked,
     always_closed, each_address, is_below, is_open_device, program_is_closed, rule_covers,
 };
-use crate::pattern::{Polarity, Root, Variable, path_value};
+use crate::pattern::{Polarity, Root, path_value};
 use crate::policy::{Effect, NameAction, PathAction, Policy, Rule, RuleId, SecretHolder, Subject};
 use crate::question::{Decision, Destination, Question, Reason, Start, Verdict};
 use crate::world::World;
@@ -136,7 +136,7 @@ fn without_value(policy: &Policy, world: &World, actions: &[PathAction]) -> Vec<
         let Subject::Path { actions: named, items, .. } = &rule.subject else { continue };
         for item in items.iter().filter(|_| named.iter().any(|action| actions.contains(action))) {
             if let Root::Variable(variable) = &item.pattern.root
-                && *variable != Variable::GitRoot
+                && !variable.is_optional()
                 && path_value(variable, &world.variables).is_err()
             {
                 said.insert(format!("`{variable}` has no value, so `{}` covers nothing", item.text));

@@ -60,13 +60,17 @@ pub fn run(policy: &Policy) -> Vec<Outcome> {
     outcomes
 }
 
-/// The rules that decided no line of any test, in ascending order.
+/// The rules that decided no line of any test, in ascending order. Only the texts whose tests these are count: what
+/// they include has tests of its own.
 #[must_use]
 pub fn coverage(policy: &Policy) -> Vec<RuleId> {
     let outcomes = run(policy);
+    let mut own: BTreeSet<SourceId> = policy.tests.iter().map(|test| test.written.source).collect();
+    own.insert(SourceId(0));
     let decided: BTreeSet<RuleId> =
         outcomes.iter().filter_map(|outcome| outcome.decision.as_ref()).flat_map(rules).copied().collect();
-    (0..).map(RuleId).zip(&policy.rules).map(|(id, _)| id).filter(|id| !decided.contains(id)).collect()
+    let rules = (0..).map(RuleId).zip(&policy.rules).filter(|(_, rule)| own.contains(&rule.written.source));
+    rules.map(|(id, _)| id).filter(|id| !decided.contains(id)).collect()
 }
 
 /// The findings about outcomes: an error for each line that does not hold, a warning for each `deny` that holds
@@ -250,13 +254,19 @@ fn give_variables(world: &mut World, given: &BTreeMap<String, Value>) -> Result<
 
 /// The variable that a test gives by this name.
 fn variable_named(name: &str) -> Option<Variable> {
-    [Variable::Cwd, Variable::GitRoot, Variable::Workspace, Variable::Home, Variable::Tmp, Variable::User]
-        .into_iter()
-        .find(|variable| variable.name() == name)
-        .or_else(|| {
-            let upper = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
-            (upper && !name.is_empty()).then(|| Variable::Environment(name.to_owned()))
-        })
+    let known = [
+        Variable::Cwd,
+        Variable::GitRoot,
+        Variable::GitCommon,
+        Variable::Workspace,
+        Variable::Home,
+        Variable::Tmp,
+        Variable::User,
+    ];
+    known.into_iter().find(|variable| variable.name() == name).or_else(|| {
+        let upper = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+        (upper && !name.is_empty()).then(|| Variable::Environment(name.to_owned()))
+    })
 }
 
 /// The links by where they really stand: a given place may itself lead over another link.

@@ -170,7 +170,7 @@ impl Gatherer<'_> {
         let ground = match item.pattern.ground(self.values) {
             Ok(ground) => ground,
             Err(missing) => {
-                let outside = missing.variable == Variable::GitRoot;
+                let outside = missing.variable.is_optional();
                 match polarity {
                     Polarity::Closing if !outside => self.findings.diagnostics.push(
                         Diagnostic::new(

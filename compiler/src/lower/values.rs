@@ -25,6 +25,9 @@ pub fn of(host: &Host, policy: &Policy) -> BTreeMap<Variable, Vec<u8>> {
     if let Some(root) = &host.git_root {
         values.insert(Variable::GitRoot, bytes(root));
     }
+    if let Some(common) = &host.git_common {
+        values.insert(Variable::GitCommon, bytes(common));
+    }
     for (id, source) in (0..).map(SourceId).zip(&policy.sources) {
         if let Origin::File(path) | Origin::User(path) | Origin::Machine(path) = &source.origin
             && let Some(directory) = path.parent()
