@@ -7,7 +7,11 @@
 #![deny(unsafe_code)]
 
 pub mod audit;
+pub mod cli;
 pub mod host;
 pub mod launch;
 #[cfg(target_os = "linux")]
 pub mod linux;
+pub mod load;
+pub mod preflight;
+pub mod trust;

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The command line of fence.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fence::cli::main(std::env::args_os().collect())
+}

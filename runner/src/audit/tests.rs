@@ -32,6 +32,6 @@ fn a_line_for_a_person_holds_no_control_character() {
 #[test]
 fn an_event_is_one_line_of_visible_json_and_comes_back_the_same() {
     let line = hostile().to_json_line();
-    assert!(!line.chars().any(|c| super::text::is_hidden(c)), "{line}");
+    assert!(!line.chars().any(super::text::is_hidden), "{line}");
     assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), hostile());
 }

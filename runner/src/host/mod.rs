@@ -104,9 +104,7 @@ fn environment(named: &BTreeSet<String>) -> (BTreeSet<String>, BTreeMap<String, 
     for (name, value) in std::env::vars_os() {
         let Ok(name) = name.into_string() else { continue };
         if name == "PATH" || named.contains(&name) {
-            if let Ok(value) = value.into_string() {
-                values.insert(name.clone(), value);
-            }
+            values.extend(value.into_string().map(|value| (name.clone(), value)));
         }
         names.insert(name);
     }

@@ -1,0 +1,42 @@
+//! Tells the program which commit it is built from, where that is known.
+
+use std::path::Path;
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let here = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+    let commit = packaged(Path::new(&here)).or_else(|| checked_out(Path::new(&here)));
+    println!("cargo::rustc-env=FENCE_COMMIT={}", commit.unwrap_or_default());
+}
+
+/// The commit that `cargo package` noted in the package.
+fn packaged(here: &Path) -> Option<String> {
+    let noted = std::fs::read_to_string(here.join(".cargo_vcs_info.json")).ok()?;
+    let sha = noted.split("\"sha1\"").nth(1)?.split('"').nth(1)?;
+    short(sha)
+}
+
+/// The commit of the repository that holds these sources, if git says that they are its own.
+fn checked_out(here: &Path) -> Option<String> {
+    if !here.join("../.git").exists() {
+        return None;
+    }
+    let git = |arguments: &[&str]| -> Option<String> {
+        let output = Command::new("git").arg("-C").arg(here).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    for log in ["logs/HEAD", "HEAD"] {
+        if let Some(path) = git(&["rev-parse", "--path-format=absolute", "--git-path", log]) {
+            if Path::new(&path).exists() {
+                println!("cargo::rerun-if-changed={path}");
+            }
+        }
+    }
+    short(&git(&["rev-parse", "HEAD"])?)
+}
+
+fn short(sha: &str) -> Option<String> {
+    let short = sha.get(..10)?;
+    short.chars().all(|c| c.is_ascii_hexdigit()).then(|| short.to_owned())
+}

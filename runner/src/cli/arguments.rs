@@ -1,0 +1,346 @@
+//! The command line's definition.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use super::teaching;
+
+/// Runs a command in a sandbox whose policy is a text you can read.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fence",
+    bin_name = "fence",
+    version = super::version(),
+    about = "Runs a command in a sandbox whose policy is a text you can read",
+    override_usage = "fence [OPTIONS] COMMAND [ARGUMENT]...\n       fence [OPTIONS] -c TEXT\n       fence WORD [ARGUMENT]...   one of the words below",
+    after_help = teaching::OVERVIEW,
+    disable_help_subcommand = true,
+    subcommand_help_heading = "Words of fence's own",
+    subcommand_value_name = "WORD",
+    infer_long_args = false
+)]
+pub(super) struct Cli {
+    /// What holds for every word.
+    #[command(flatten)]
+    pub global: Global,
+    /// Which word.
+    #[command(subcommand)]
+    pub word: Word,
+}
+
+/// Options of every word.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Global {
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", global = true, default_value = "auto", help_heading = "Output")]
+    pub color: When,
+    /// Tell more: what is enforced, by what, in which order
+    #[arg(short, long, global = true, help_heading = "Output")]
+    pub verbose: bool,
+    /// Tell less: no summary, no notes; errors are always told
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
+    pub quiet: bool,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The words of fence's own.
+#[derive(Debug, Subcommand)]
+pub(super) enum Word {
+    /// Run a command under a policy (the word may be left out)
+    Run(Run),
+    /// Say what is wrong with a policy, and how faithfully this machine enforces it
+    Check(Check),
+    /// Say whether an action is allowed, and by which rule
+    Why(Why),
+    /// Show the resolved policy, each rule with where it comes from
+    Show(Show),
+    /// Run the tests that are written in a policy
+    Test(Test),
+    /// Compile a policy to an artifact
+    Compile(Compile),
+    /// List the policies that come with fence, or print one
+    Policies(Policies),
+    /// Trust the policy of a directory, list what is trusted, or revoke it
+    Trust(Trust),
+    /// Show what this machine offers to a sandbox, what it lacks, and how to mend it
+    Doctor(Doctor),
+    /// Print the JSON Schemas of policies and artifacts
+    Schema(Schema),
+    /// Print completions for a shell
+    Completions(Completions),
+    /// Explain a word, an action, or a code such as E0203
+    Help(Help),
+}
+
+/// Which policy, and what is changed about it for once.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Chosen {
+    /// A policy: a file (with a `/` or ending in .fence, .yaml, .json), a built-in name, or `user`;
+    /// several are a union. Without it: the nearest policy.fence, else your own, else `default`
+    #[arg(short, long = "policy", value_name = "POLICY", help_heading = "Policy", value_hint = ValueHint::FilePath)]
+    pub policy: Vec<OsString>,
+    /// What is changed.
+    #[command(flatten)]
+    pub changes: Changes,
+}
+
+/// What is changed about a policy for once, and where.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Changes {
+    /// Add one statement for this once; it can lift no `never`
+    #[arg(long, value_name = "STATEMENT", help_heading = "Policy")]
+    pub rule: Vec<String>,
+    /// Change a `let` of the policy
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Policy", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+    /// Work in this directory instead of the current one
+    #[arg(short = 'C', long = "directory", value_name = "DIR", help_heading = "Policy", value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => {
+            Ok((name.trim_start_matches('$').to_owned(), value.to_owned()))
+        }
+        _ => Err("write `NAME=VALUE`".to_owned()),
+    }
+}
+
+/// `fence run`
+#[derive(Clone, Debug, Args)]
+#[command(
+    override_usage = "fence run [OPTIONS] [--] COMMAND [ARGUMENT]...\n       fence run [OPTIONS] -c TEXT [--] [ARGUMENT]...",
+    after_help = teaching::RUN
+)]
+pub(super) struct Run {
+    /// Which policy.
+    #[command(flatten)]
+    pub chosen: Chosen,
+    /// Run a line of shell text; words after `--` become $0, $1, …
+    #[arg(short = 'c', value_name = "TEXT", help_heading = "Command")]
+    pub text: Option<OsString>,
+    /// The shell for -c
+    #[arg(long, value_name = "PATH", default_value = "/bin/sh", requires = "text", help_heading = "Command")]
+    pub shell: PathBuf,
+    /// Take the policy from an artifact that `fence compile` made
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "rule", "set"], help_heading = "Policy", value_hint = ValueHint::FilePath)]
+    pub artifact: Option<PathBuf>,
+    /// Add each refusal to a file, one JSON object a line
+    #[arg(long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
+    pub log: Option<PathBuf>,
+    /// Print how long each phase of the launch took
+    #[arg(long, help_heading = "Output")]
+    pub timings: bool,
+    /// The command, and everything that is its own
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present = "text", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For a person
+    Text,
+    /// For a program; the form carries its version
+    Json,
+}
+
+/// `fence check`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = teaching::CHECK)]
+pub(super) struct Check {
+    /// The policies, each by itself; without one, the one that `fence run` would find here
+    #[arg(value_name = "POLICY", value_hint = ValueHint::FilePath)]
+    pub policies: Vec<OsString>,
+    /// What is changed.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// How the answer is written
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    pub format: Format,
+}
+
+/// `fence why`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = teaching::WHY)]
+pub(super) struct Why {
+    /// Which policy.
+    #[command(flatten)]
+    pub chosen: Chosen,
+    /// How the answer is written
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    pub format: Format,
+    /// The action: read, write, exec, run, connect, http, listen, socket, env, device, tty, ssh, syscall, …
+    #[arg(value_name = "ACTION")]
+    pub action: String,
+    /// What it is about: a path, a command, HOST:PORT, a name; nothing for `tty`
+    #[arg(value_name = "ITEM", trailing_var_arg = true)]
+    pub item: Vec<OsString>,
+}
+
+/// `fence show`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = teaching::SHOW)]
+pub(super) struct Show {
+    /// Which policy.
+    #[command(flatten)]
+    pub chosen: Chosen,
+    /// The same as -p
+    #[arg(value_name = "POLICY", value_hint = ValueHint::FilePath)]
+    pub named: Vec<OsString>,
+    /// Only the rules with this label
+    #[arg(long, value_name = "LABEL")]
+    pub label: Option<String>,
+    /// How it is written
+    #[arg(long, value_name = "FORMAT", default_value = "fence", help_heading = "Output")]
+    pub format: ShowFormat,
+}
+
+/// How a policy is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ShowFormat {
+    /// As a policy's text, which compiles to the same rules
+    Fence,
+    /// For a program; the form carries its version
+    Json,
+}
+
+/// `fence test`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = teaching::TEST)]
+pub(super) struct Test {
+    /// The policy; without it, the one that `fence run` would find here
+    #[arg(value_name = "POLICY", value_hint = ValueHint::FilePath)]
+    pub policy: Option<OsString>,
+    /// What is changed.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Name the rules that no test decided by
+    #[arg(long)]
+    pub coverage: bool,
+    /// How the answer is written
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    pub format: Format,
+}
+
+/// `fence compile`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = teaching::COMPILE)]
+pub(super) struct Compile {
+    /// The policy; without it, the one that `fence run` would find here
+    #[arg(value_name = "POLICY", value_hint = ValueHint::FilePath)]
+    pub policy: Option<OsString>,
+    /// What is changed.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// What to compile for
+    #[arg(long, value_name = "TARGET", default_value = "native")]
+    pub target: String,
+    /// Take the facts about the machine from a file instead of this machine
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub host: Option<PathBuf>,
+    /// Write to a file instead of standard output
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// How it is written
+    #[arg(long, value_name = "FORMAT", default_value = "json", help_heading = "Output")]
+    pub format: Format,
+}
+
+/// `fence policies`
+#[derive(Clone, Debug, Args)]
+pub(super) struct Policies {
+    /// Print this one's text
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// How it is written
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    pub format: Format,
+}
+
+/// `fence trust`
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = teaching::TRUST,
+    override_usage = "fence trust [FILE]\n       fence trust list\n       fence trust revoke [FILE]"
+)]
+pub(super) struct Trust {
+    /// A policy file, or `list`, or `revoke`; without it, the policy that is found here
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub first: Option<OsString>,
+    /// The policy file to revoke
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, hide = true)]
+    pub second: Option<OsString>,
+    /// Look from this directory instead of the current one
+    #[arg(short = 'C', long = "directory", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
+    /// How `list` is written
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    pub format: Format,
+}
+
+/// `fence doctor`
+#[derive(Clone, Debug, Args)]
+pub(super) struct Doctor {
+    /// How it is written
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    pub format: Format,
+}
+
+/// `fence schema`
+#[derive(Clone, Debug, Args)]
+pub(super) struct Schema {
+    /// Only this one
+    #[arg(value_name = "WHICH")]
+    pub which: Option<WhichSchema>,
+}
+
+/// A schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum WhichSchema {
+    /// Of policies written as YAML or JSON
+    Policy,
+    /// Of what `fence compile` writes
+    Artifact,
+}
+
+/// `fence completions`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = teaching::COMPLETIONS)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: CompletionShell,
+}
+
+/// A shell that there are completions for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum CompletionShell {
+    /// Bash
+    Bash,
+    /// Zsh
+    Zsh,
+    /// Fish
+    Fish,
+}
+
+/// `fence help`
+#[derive(Clone, Debug, Args)]
+pub(super) struct Help {
+    /// A word of fence's own, an action, or a code
+    #[arg(value_name = "TOPIC")]
+    pub topic: Option<String>,
+}

@@ -1,0 +1,101 @@
+//! What `--help` teaches beside the options.
+
+/// Of `fence --help`.
+pub(super) const OVERVIEW: &str = "\
+Examples:
+  fence npm test                    run a command under the policy found here, or `default`
+  fence -p default -- ls -la        name the policy; everything after the first word is the command's
+  fence -c 'make && ./check'        a line of shell text
+  fence why write ~/.bashrc         is it allowed, and which rule says so
+  fence check                       what the policy here means on this machine
+  fence show                        every rule in force, with where it comes from
+
+A word that is not in the list above is a command to run. To run a program that has the name of such a
+word, write `fence run -- NAME`.
+
+Exit status: of a command that ran, its own; 125 when fence itself failed, 126 when the policy refused the
+command, 127 when it was not found, 124 when a time limit ended it, 128+N for a signal. Of the other words:
+0 yes or clean, 1 no or a finding, 2 could not answer.";
+
+/// Of `fence run --help`.
+pub(super) const RUN: &str = "\
+Examples:
+  fence run -- git status           the arguments are the command's, exactly as they are
+  fence run -p ./ci.fence -p default -- make
+                                    two policies are a union
+  fence run --rule 'allow read ~/notes' -- cat ~/notes/todo
+                                    one more statement, for this run
+  fence run -c 'echo \"$1\"' -- sh hello
+                                    shell text with $0 and $1
+  fence run -v -- true              tell what is enforced, by what, in which order
+  #!/usr/bin/env -S fence run -p default --
+                                    as the first line of a script
+
+Exit status: the command's own; 125 when fence itself failed, 126 when the policy refused the command or it
+cannot be executed, 127 when it was not found, 124 when a time limit ended it, 128+N for a signal.";
+
+/// Of `fence check --help`.
+pub(super) const CHECK: &str = "\
+Examples:
+  fence check                       the policy that `fence run` would take here
+  fence check ci.fence default      two policies, each by itself
+  fence check -v                    also the rules that are enforced exactly
+  fence check --format json         for a program
+
+Exit status: 0 clean (notes and warnings are no findings), 1 an error, a failed test or a rule that would be enforced more weakly than
+accepted, 2 could not answer.";
+
+/// Of `fence why --help`.
+pub(super) const WHY: &str = "\
+Examples:
+  fence why read ~/.ssh/id_ed25519
+  fence why -p default write src/main.rs
+  fence why run 'git push'          a command in one word, or in several: fence why run -- git push
+  fence why connect github.com:443
+  fence why http 'GET api.github.com/user'
+  fence why env AWS_SECRET_ACCESS_KEY
+  fence why tty
+
+Exit status: 0 allowed, 1 denied, 2 could not answer.";
+
+/// Of `fence show --help`.
+pub(super) const SHOW: &str = "\
+Examples:
+  fence show                        the policy that `fence run` would take here
+  fence show default --label terminal
+  fence show -p ./ci.fence --format json";
+
+/// Of `fence test --help`.
+pub(super) const TEST: &str = "\
+Examples:
+  fence test                        the tests of the policy that `fence run` would take here
+  fence test ci.fence --coverage    also name the rules that no test decided by
+
+Exit status: 0 all hold, 1 one does not, 2 could not answer.";
+
+/// Of `fence compile --help`.
+pub(super) const COMPILE: &str = "\
+Examples:
+  fence compile ci.fence -o ci.json
+  fence run --artifact ci.json -- make
+  fence compile default --format text
+                                    the plan, for a person";
+
+/// Of `fence trust --help`.
+pub(super) const TRUST: &str = "\
+A policy that fence finds in a directory, and that you did not name, runs only when you have read it and
+trust it. What is recorded is the hash of its text, of all that it includes, and fence's version: a change
+of any of them asks again.
+
+Examples:
+  fence trust                       the policy that is found here, after reading it: fence show
+  fence trust list
+  fence trust revoke                the policy that is found here
+  fence trust revoke old/policy.fence";
+
+/// Of `fence completions --help`.
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  source <(fence completions bash)
+  fence completions zsh > ~/.zfunc/_fence
+  fence completions fish > ~/.config/fish/completions/fence.fish";

@@ -1,0 +1,14 @@
+//! Judges, before anything starts, the command that fence itself starts and what its shell text says.
+//!
+//! This is told as what it is: a check of what can be read beforehand. What a command starts in turn is not
+//! seen here.
+
+mod lookup;
+mod shell;
+mod world;
+mod wrapper;
+
+pub use lookup::{Lookup, NotFound, Program, look_up};
+pub use shell::{Invocation, ShellError, Word, invocations};
+pub use world::world;
+pub use wrapper::unwrapped;
