@@ -161,7 +161,11 @@ impl Descriptor {
 
     /// What Landlock would let the command do with the file, although neither the descriptor nor the mounts do.
     fn missing(&self, path: &AbsolutePath, plan: &LinuxPlan) -> Option<&'static str> {
-        let rules = plan.landlock.rules.iter().filter(|rule| path.is_within(&rule.path));
+        let rules = plan
+            .landlock
+            .rules
+            .iter()
+            .filter(|rule| of_the_host(&rule.path, plan) && path.is_within(&rule.path));
         let (read, write) =
             rules.fold((false, false), |(read, write), rule| (read || rule.read, write || rule.write));
         let (mount_read, mount_write) = mounted(path, plan);
@@ -174,6 +178,19 @@ impl Descriptor {
             None
         }
     }
+}
+
+/// Whether a path inside is the same place on the host, so that a rule of Landlock for it holds there too.
+fn of_the_host(path: &AbsolutePath, plan: &LinuxPlan) -> bool {
+    let covering = plan.mounts.iter().rfind(|mount| match mount {
+        Mount::Tree { at, .. }
+        | Mount::Mask { at, .. }
+        | Mount::Private { at, .. }
+        | Mount::Proc { at, .. }
+        | Mount::Dev { at, .. } => path.is_within(at),
+        Mount::Directory { .. } | Mount::Link { .. } | Mount::Pin { .. } => false,
+    });
+    matches!(covering, Some(Mount::Tree { source, at, .. }) if source == at)
 }
 
 /// What the mounts let the command do at a path: read, write.

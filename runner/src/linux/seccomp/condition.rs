@@ -52,9 +52,18 @@ fn write(condition: &Condition, holds: Label, fails: Label, piece: &mut Piece) -
         }
         Condition::NoneOf { argument, width, values } => {
             let argument = Argument::new(*argument, *width)?;
-            for value in values {
+            let bits = argument.cut(u64::MAX);
+            if *width != 64 {
+                piece.add(load(argument.low()));
+                keep(low(bits), piece);
+            }
+            for value in values.iter().map(|value| argument.cut(*value)) {
                 let next = piece.label();
-                argument.compare(argument.cut(u64::MAX), argument.cut(*value), fails, next, piece);
+                if *width == 64 {
+                    argument.compare(bits, value, fails, next, piece);
+                } else {
+                    piece.test(libc::BPF_JEQ, low(value), fails, next);
+                }
                 piece.mark(next);
             }
             piece.test(libc::BPF_JGE, 0, holds, holds);
@@ -115,10 +124,14 @@ impl Argument {
 
 fn half(offset: u32, bits: u32, value: u32, holds: Label, fails: Label, piece: &mut Piece) {
     piece.add(load(offset));
+    keep(bits, piece);
+    piece.test(libc::BPF_JEQ, value, holds, fails);
+}
+
+fn keep(bits: u32, piece: &mut Piece) {
     if bits != u32::MAX {
         piece.add(mask(bits));
     }
-    piece.test(libc::BPF_JEQ, value, holds, fails);
 }
 
 fn low(value: u64) -> u32 {
