@@ -269,10 +269,10 @@ impl Judge<'_> {
             }
             match surface {
                 Surface::Tree { writing: Writing::Allowed, .. }
-                | Surface::Tree { footing: Footing::Loose, .. }
-                | Surface::Private(_) => found.insert(LATER),
-                Surface::Tree { .. } => found.insert(UNSEEN),
-                _ => false,
+                | Surface::Tree { footing: Footing::Loose, .. } => found.extend([LATER, UNSEEN]),
+                Surface::Private(_) => found.extend([LATER]),
+                Surface::Tree { .. } => found.extend([UNSEEN]),
+                _ => {}
             };
         }
         found
