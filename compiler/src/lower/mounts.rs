@@ -12,7 +12,7 @@ use crate::policy::RuleId;
 
 /// The mode of a directory of fence's own: it can be passed, and not listed.
 const PASSAGE: u32 = 0o111;
-/// The mode of `/tmp` and `/dev/shm`.
+/// The mode of `/tmp`.
 const SHARED: u32 = 0o1777;
 
 /// What stands at a region's place inside, and beneath it.
@@ -270,8 +270,6 @@ impl Builder<'_> {
         self.make_way(region);
         let devices = std::mem::take(&mut self.devices);
         self.tree.mounts.push(Mount::Dev { at: region.at.clone(), devices });
-        let shm = region.at.join(b"shm");
-        self.tree.mounts.push(Mount::Private { at: shm, mode: SHARED, executing: Executing::Refused });
         Surface::Fixed
     }
 
