@@ -180,7 +180,7 @@ impl Gatherer<'_> {
                         .at(item.written.place())
                         .help("give the variable a value, an absolute path other than `/`, or take the item out"),
                     ),
-                    _ => self.note(party, "{} is about nothing here: its variable has no value", &item.text),
+                    _ => self.note(party, "about nothing here, because its variable has no value: {}", &item.text),
                 }
                 return;
             }
@@ -188,10 +188,10 @@ impl Gatherer<'_> {
         match self.begin(&item.pattern, &ground, polarity) {
             Ok(walk) => self.rest(party, side, polarity, item, ground, walk),
             Err(Stop::Link(_)) => {
-                self.note(party, "{} leads through a link, which is not followed there", &item.text);
+                self.note(party, "opens nothing, because links are not followed there: {}", &item.text);
             }
             Err(Stop::Loop(at)) => match polarity {
-                Polarity::Opening => self.note(party, "{} leads through a loop of links", &item.text),
+                Polarity::Opening => self.note(party, "opens nothing, because it leads through a loop of links: {}", &item.text),
                 Polarity::Closing => self.claim(party, side, at, &item.text, ClaimKind::Link),
             },
         }
@@ -226,7 +226,7 @@ impl Gatherer<'_> {
         match rest {
             [] => {
                 if polarity == Polarity::Opening && walk.entry == Entry::Missing {
-                    self.note(party, "{} does not exist", &item.text);
+                    self.note(party, "opens nothing, because it does not exist: {}", &item.text);
                 }
                 self.met(party, side, polarity, &item.text, walk, ClaimKind::Object);
             }
@@ -249,7 +249,12 @@ impl Gatherer<'_> {
                     let ahead = std::iter::once(name.as_slice()).chain(literal);
                     match tree::walk_on(self.files, walk.clone(), ahead, follow) {
                         Ok(found) if polarity == Polarity::Opening && found.entry == Entry::Missing => {}
-                        Ok(found) => self.met(party, side, polarity, &item.text, found, ClaimKind::Match),
+                        Ok(found) => {
+                            if polarity == Polarity::Closing && found.links.len() > walk.links.len() {
+                                self.stricter(party, "what it leads to through a link is closed under its own name too: {}", &item.text);
+                            }
+                            self.met(party, side, polarity, &item.text, found, ClaimKind::Match);
+                        }
                         Err(Stop::Link(at) | Stop::Loop(at)) => match polarity {
                             Polarity::Opening => {}
                             Polarity::Closing => self.claim(party, side, at, &item.text, ClaimKind::Link),
@@ -258,7 +263,7 @@ impl Gatherer<'_> {
                 }
                 match polarity {
                     Polarity::Opening => {
-                        self.stricter(party, "what matches {} and is made later stays closed", &item.text)
+                        self.stricter(party, "what is made later and matches stays closed: {}", &item.text)
                     }
                     Polarity::Closing => self.claim(party, side, walk.object, &item.text, ClaimKind::Watch),
                 }
@@ -268,7 +273,7 @@ impl Gatherer<'_> {
                 if polarity == Polarity::Opening && side == Side::Item {
                     self.stricter(
                         party,
-                        "{} opens nothing: its wildcards would have to be looked for in whole trees",
+                        "opens nothing, because no tree is searched for what matches: {}",
                         &item.text,
                     );
                 } else {

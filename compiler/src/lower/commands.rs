@@ -13,13 +13,13 @@ use crate::pattern::{CommandPattern, NamePattern, ProgramPattern, Variable};
 use crate::policy::{Effect, Item, Policy, Rule, Subject};
 
 const ELSEWHERE: &str =
-    "a program called {} that lies neither on the search path nor in the system's directories starts";
-const COPY: &str = "a copy of {}, or the same program under another name, starts";
-const MULTICALL: &str = "{} is one of several names of a program, and starts when another program starts it";
+    "a program of that name starts where it lies outside the search path and the system's directories: {}";
+const COPY: &str = "a copy, or the same program under another name, starts: {}";
+const MULTICALL: &str = "one of several names of a program, which starts when another program starts it: {}";
 const ARGUMENTS: &str =
-    "the arguments of {} are judged for the command that fence starts, not for what that one starts in turn";
+    "arguments are judged for the command that fence starts, not for what that one starts in turn: {}";
 const LIST: &str =
-    "{} is judged for the command that fence starts, but what that one starts in turn may be any command";
+    "the list is judged for the command that fence starts, but what that one starts in turn may be any command: {}";
 
 /// Directories where the system keeps programs.
 const SYSTEM: [&[u8]; 8] = [

@@ -142,7 +142,7 @@ impl<'a> Coverage<'a> {
 
     /// What is effective here.
     pub(super) fn rights(&self) -> Rights {
-        let has = |action| self.is_open(action) && self.closing_by(action).is_empty();
+        let has = |action| self.is_open(action) && !self.is_closed(action);
         Rights {
             read: has(PathAction::Read),
             write: has(PathAction::Write),
@@ -154,6 +154,11 @@ impl<'a> Coverage<'a> {
     /// Whether some rule allows the action here, closed or not.
     pub(super) fn is_open(&self, action: PathAction) -> bool {
         slot(action).and_then(|index| self.opening.get(index)).is_some_and(|set| !set.is_empty())
+    }
+
+    /// Whether some rule closes the action here.
+    pub(super) fn is_closed(&self, action: PathAction) -> bool {
+        !self.closing_by(action).is_empty()
     }
 
     /// What closes the action here.

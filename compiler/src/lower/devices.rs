@@ -30,7 +30,7 @@ pub(super) fn allowed(
         if rule.effect != Effect::Allow {
             report.by(Mechanism::Absence);
             for item in items.iter().filter(|item| closes_always(item, values)) {
-                report.weaker(Cause::Mechanism, "{} is always there", &item.text);
+                report.weaker(Cause::Mechanism, "always there: {}", &item.text);
             }
             continue;
         }
@@ -38,7 +38,7 @@ pub(super) fn allowed(
         for item in items {
             let devices = devices(item, values, files);
             if devices.is_empty() {
-                report.note("{} names no device of this machine below `/dev`", &item.text);
+                report.note("no device of this machine below `/dev`: {}", &item.text);
             }
             found.extend(devices.into_iter().filter(|device| !covers(except, values, device)));
         }

@@ -15,14 +15,14 @@ use crate::plan::Writing;
 use crate::policy::{Effect, PathAction, Policy, Subject};
 
 const REPLACED: &str =
-    "{} lies in a writable tree: it is covered until something outside the sandbox replaces or removes it";
-const CREATED: &str = "{} does not exist, and nothing stops it from being made in a writable tree";
-const CHANGED: &str = "{} leads through a link in a writable tree, which can be replaced";
-const LATER: &str = "names that match {} and are made later in a writable tree are not covered";
-const UNSEEN: &str =
-    "files that match {} are not looked for in whole trees: those that exist are not covered";
-const PRIVATE: &str = "nothing stops {} from being made in the sandbox's own `/tmp`";
-const ALWAYS_THERE: &str = "{} lies in `/proc`, which is always there to be read";
+    "in a writable tree a mount holds only until something outside the sandbox replaces or removes what it covers: {}";
+const CREATED: &str = "in a writable tree nothing stops a path that does not exist from being made: {}";
+const CHANGED: &str = "in a writable tree a link can be replaced, and this leads through one: {}";
+const LATER: &str = "in a writable tree nothing stops names that match from being made later: {}";
+const UNSEEN: &str = "no tree is searched for existing files that match: {}";
+const PRIVATE: &str = "in the sandbox's own `/tmp` nothing stops it from being made: {}";
+const ALWAYS_THERE: &str = "`/proc` can always be read: {}";
+const SOCKETS: &str = "no tree is searched for sockets, and those below answer: {}";
 
 /// Judges every claim and every pattern that could not be looked up.
 pub(super) fn judge(
@@ -80,19 +80,19 @@ impl Judge<'_> {
         report.by(Mechanism::Mount);
         report.by(Mechanism::Landlock);
         if kernel && actions.contains(&PathAction::Write) {
-            report.note("writing {} is always closed", &claim.text);
+            report.note("writing is always closed below `/proc` and `/sys`: {}", &claim.text);
         }
         if device && actions.iter().any(|action| ACTIONS.contains(action)) && surface == Surface::Fixed {
-            report.note("{} opens nothing: below `/dev` only `device` opens", &claim.text);
+            report.note("opens nothing, because below `/dev` only `device` opens: {}", &claim.text);
         }
         if actions.contains(&PathAction::Socket) && region.entry == Entry::Directory {
-            report.stricter("sockets below {} are closed: a socket is opened by its own path", &claim.text);
+            report.stricter("only sockets written out by their own path are opened, not those below: {}", &claim.text);
         }
         if region.entry != Entry::Missing && actions.contains(&PathAction::Exec) && !region.rights.read {
-            report.note("executing {} also asks for `read`, which is not allowed there", &claim.text);
+            report.note("executing also asks for `read`, which is not allowed there: {}", &claim.text);
         }
         if region.rights.write && !region.rights.read && region.closing.is_empty() && is_visible(region) {
-            report.note("the metadata of {} can be seen, although only writing is allowed", &claim.text);
+            report.note("metadata can be seen, although only writing is allowed: {}", &claim.text);
         }
     }
 
@@ -112,6 +112,8 @@ impl Judge<'_> {
             Effect::Allow => above.is_some_and(|above| above.rights.has(action)) && !region.open.has(action),
             _ if claim.kind == ClaimKind::Link => above.is_some_and(|above| above.open.has(action)),
             _ if claim.kind != ClaimKind::Watch && !region.closing.contains(&claim.party) => return None,
+            // A socket answers wherever its tree is there.
+            _ if action == PathAction::Socket && matches!(self.tree.around(region), Surface::Tree { .. }) => true,
             _ => region.reached.has(action) || self.private(region).is_some_and(|rights| rights.has(action)),
         };
         if !reached {
@@ -131,7 +133,7 @@ impl Judge<'_> {
                     (true, ..) => Outcome::Weaker(REPLACED),
                     (false, _, Entry::Missing) => Outcome::Exact(Mechanism::Absence),
                     (false, ..) if action == PathAction::Socket && region.entry == Entry::Directory => {
-                        Outcome::Weaker("sockets below {} are not looked for, and answer")
+                        Outcome::Weaker(SOCKETS)
                     }
                     (false, ..) => Outcome::Exact(Mechanism::Mount),
                 }
@@ -182,7 +184,7 @@ impl Judge<'_> {
             && !matches!(region.entry, Entry::Missing | Entry::Link(_))
             && let Some(report) = self.findings.report(claim.party)
         {
-            report.stricter("writing {} is refused too: what must not be read is covered", &claim.text);
+            report.stricter("writing is refused too, because what must not be read is covered: {}", &claim.text);
         }
     }
 
@@ -240,7 +242,7 @@ impl Judge<'_> {
         });
         if covers && let Some(report) = self.findings.report(wild.party) {
             report.stricter(
-                "{} excepts nothing where the rule covers what exists: it is not looked for",
+                "excepts nothing where the rule covers what exists, because no tree is searched: {}",
                 &wild.text,
             );
         }
@@ -256,7 +258,8 @@ impl Judge<'_> {
         let ground = &wild.ground;
         let mut found = BTreeSet::new();
         for (region, surface) in self.regions.iter().zip(&self.tree.surfaces) {
-            if !region.rights.has(action) || !is_visible(region) && region.kind != RegionKind::Tmp {
+            let socket = action == PathAction::Socket && region.entry == Entry::Directory;
+            if !(region.rights.has(action) || socket) || !is_visible(region) && region.kind != RegionKind::Tmp {
                 continue;
             }
             let near = region.at.is_within(&ground.prefix) || ground.prefix.is_within(&region.at);

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::claims::Claims;
-use super::coverage::Rights;
-use super::region::{Region, RegionKind, union};
+use super::coverage::{Rights, Side};
+use super::region::{Region, RegionKind, SocketAccess, union};
 use crate::bytes::AbsolutePath;
 use crate::host::{Entry, Features, Support};
 use crate::plan::{Devices, Executing, LandlockRule, MaskKind, Mount, ProcKind, TreeKind, Writing};
@@ -120,12 +120,10 @@ pub(super) fn is_visible(region: &Region) -> bool {
         Entry::Missing | Entry::Link(_) => false,
         Entry::File | Entry::Directory => rights.read || rights.write,
         // Reading a socket means nothing: one that is closed is closed altogether.
-        Entry::Special => rights.socket || (!closes_socket(region) && (rights.read || rights.write)),
+        Entry::Special => {
+            region.socket == SocketAccess::NotClosed && (rights.socket || rights.read || rights.write)
+        }
     }
-}
-
-fn closes_socket(region: &Region) -> bool {
-    region.open.socket && !region.rights.socket
 }
 
 struct Builder<'a> {
@@ -333,6 +331,13 @@ impl Builder<'_> {
             .filter(|party| **party < self.rules)
             .filter_map(|party| u32::try_from(*party).ok().map(RuleId))
             .collect()
+    }
+
+    /// The rules that close something at a place: by an item of a `deny`, or by an `except` of an `allow`.
+    fn closers(&self, region: &Region) -> Vec<RuleId> {
+        let begun = region.claims.iter().filter_map(|number| self.claims.list.get(*number));
+        let excepts = begun.filter(|claim| claim.side == Side::Except).map(|claim| claim.party);
+        self.rules(&region.closing.iter().copied().chain(excepts).collect())
     }
 
     /// The rules that close something beneath a pinned directory.

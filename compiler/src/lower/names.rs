@@ -21,7 +21,7 @@ pub(super) fn open_calls(policy: &Policy, findings: &mut Findings) -> BTreeSet<&
             NameAction::MachLookup | NameAction::MachRegister | NameAction::IoKit => {
                 report.by(Mechanism::Absence);
                 for item in items {
-                    report.note("{} names nothing that exists on Linux", &item.text);
+                    report.note("nothing of the kind exists on Linux: {}", &item.text);
                 }
             }
             NameAction::Syscall => {

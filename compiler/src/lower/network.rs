@@ -2,7 +2,7 @@
 //! is refused.
 
 use super::claims::{Findings, is_for_linux};
-use super::report::{Cause, Report};
+use super::report::Report;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fidelity::Mechanism;
 use crate::pattern::HostPattern;
@@ -26,7 +26,7 @@ pub(super) fn judge(policy: &Policy, findings: &mut Findings) {
             report.by(Mechanism::Absence);
             report.note("{} opens nothing: there are no connections", "ssh *");
         } else {
-            report.weaker(Cause::Mechanism, "this version allows no {}", what);
+            report.stricter("this version allows no {}", what);
             findings.diagnostics.push(refusal(what, rule.written));
         }
     }

@@ -30,10 +30,21 @@ pub(super) struct Region {
     pub parties: BTreeSet<usize>,
     /// Those that close something.
     pub closing: BTreeSet<usize>,
+    /// Whether a rule closes sockets here.
+    pub socket: SocketAccess,
     /// The claims that begin here, by number.
     pub claims: Vec<usize>,
     /// Whether it has to be pinned where it lies in a writable tree: a closed path lies beneath.
     pub pin: bool,
+}
+
+/// Whether a rule closes sockets at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SocketAccess {
+    /// One does.
+    Closed,
+    /// None does.
+    NotClosed,
 }
 
 /// What makes a place special.
@@ -145,6 +156,11 @@ fn walk(claims: &Claims, places: &Places, files: &mut dyn Files) -> Vec<Region> 
             above: stack.last().map(|(number, _, _)| *number),
             parties: coverage.parties(),
             closing: coverage.closing_parties(),
+            socket: if coverage.is_closed(PathAction::Socket) {
+                SocketAccess::Closed
+            } else {
+                SocketAccess::NotClosed
+            },
             claims: place.claims.clone(),
             pin: place.pin,
             kind: kind.clone(),

@@ -1,0 +1,8 @@
+//! What lowering yields: plans of machines made by hand, and a model of the plan that answers as the policy does.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod agreement;
+mod machine;
+mod model;
+mod plans;
+mod written;

@@ -1,0 +1,287 @@
+//! Plans of machines made by hand.
+
+use fence_compiler::fidelity::{Enforced, Level};
+use fence_compiler::host::{FileFacts, Host, Support};
+use fence_compiler::lower::linux::{Lowered, lower};
+use fence_compiler::plan::{MemfdPlan, Mount, TerminalPlan};
+use fence_compiler::policy::RuleId;
+
+use super::machine::{DEBIAN, files, host, path};
+use super::model::Model;
+use super::written::policy;
+
+fn check(text: &str, host: &Host, files: &FileFacts) -> Lowered {
+    let lowered = lower(&policy(text), host, &mut files.clone());
+    Model::new(&lowered.plan, files);
+    lowered
+}
+
+/// The mounts, the Landlock rules and the fidelity, one a line.
+fn shown(lowered: &Lowered) -> String {
+    let mut out = String::new();
+    for mount in &lowered.plan.mounts {
+        out.push_str(&mount_line(mount));
+        out.push('\n');
+    }
+    for rule in &lowered.plan.landlock.rules {
+        let mut rights = String::new();
+        for (has, letter) in [(rule.read, 'r'), (rule.write, 'w'), (rule.execute, 'x'), (rule.device, 'd')] {
+            rights.push(if has { letter } else { '-' });
+        }
+        out.push_str(&format!("landlock {rights} {}\n", rule.path));
+    }
+    for told in &lowered.fidelity {
+        out.push_str(&format!("{:?} {:?} by {:?}\n", told.what, told.level, told.by));
+        told.why.iter().for_each(|why| out.push_str(&format!("  why: {why}\n")));
+        told.notes.iter().for_each(|note| out.push_str(&format!("  note: {note}\n")));
+    }
+    for found in &lowered.diagnostics {
+        out.push_str(&format!("{} {}\n", found.code, found.message));
+        found.help.iter().for_each(|help| out.push_str(&format!("  help: {help}\n")));
+    }
+    out
+}
+
+fn mount_line(mount: &Mount) -> String {
+    let rules = |rules: &[RuleId]| rules.iter().map(|rule| format!(" #{}", rule.0)).collect::<String>();
+    match mount {
+        Mount::Directory { at, mode } => format!("directory {at} {mode:04o}"),
+        Mount::Link { at, target } => format!("link {at} -> {}", target.escaped()),
+        Mount::Tree { at, writing, executing, rules: by, .. } => {
+            format!("tree {at} {writing:?} {executing:?}{}", rules(by))
+        }
+        Mount::Mask { at, kind, rules: by } => format!("mask {at} {kind:?}{}", rules(by)),
+        Mount::Pin { at, rules: by } => format!("pin {at}{}", rules(by)),
+        Mount::Proc { at, how } => format!("proc {at} {how:?}"),
+        Mount::Dev { at, devices } => format!("dev {at} {devices:?}"),
+        Mount::Private { at, mode, executing } => format!("private {at} {mode:04o} {executing:?}"),
+    }
+}
+
+const WORK: &str = "allow read exec /usr, /bin, /sbin, /lib, /lib64
+allow read /etc except /etc/shadow*
+allow read write exec $workspace
+allow read write $tmp
+allow run *
+allow tty
+deny write $workspace/.git/hooks, $workspace/.git/config, $workspace/.gitmodules best-effort
+deny read write **/.env best-effort cheaply
+never read write ~/.ssh except ~/.ssh/known_hosts, ~/.ssh/*.pub
+deny run sudo, mkfs.*, sh, \"git push\" best-effort
+allow env PATH, HOME, LC_*
+deny env LD_*
+";
+
+#[test]
+fn work_on_a_usr_merged_system() {
+    let lowered = check(WORK, &host("/home/ada/work"), &files(DEBIAN));
+    insta::assert_snapshot!(shown(&lowered));
+    assert_eq!(lowered.plan.environment.pass, ["HOME", "LC_ALL", "PATH"]);
+    assert_eq!(lowered.plan.terminal, TerminalPlan::Kept);
+    assert_eq!(lowered.plan.memfd, MemfdPlan::Unrestricted);
+}
+
+#[test]
+fn the_whole_system_can_be_read() {
+    let text = "allow read exec /\nallow read write $cwd\ndeny read ~/.ssh\nallow run *";
+    insta::assert_snapshot!(shown(&check(text, &host("/home/ada/work"), &files(DEBIAN))));
+}
+
+#[test]
+fn home_behind_a_link() {
+    let tree = files(&format!("{DEBIAN}\n/home/ada/x\n/people -> home\n"));
+    let mut host = host("/people/ada/work");
+    host.person.home = path("/people/ada");
+    let text = "allow read write $cwd\nallow read ~/.ssh/known_hosts\ndeny read ~/.ssh/id_ed25519";
+    insta::assert_snapshot!(shown(&check(text, &host, &tree)));
+}
+
+#[test]
+fn programs_in_a_store() {
+    let tree = files(
+        "/run/current-system -> /nix/store/abc-system
+         /nix/store/abc-system/sw/bin/bash
+         /bin/sh -> /nix/store/abc-system/sw/bin/bash
+         /usr/bin/env -> /nix/store/abc-system/sw/bin/env
+         /home/ada/
+         /etc/static -> /nix/store/etc
+         /nix/store/etc/bashrc",
+    );
+    let text =
+        "allow read exec /run/current-system, /nix, /bin, /usr\nallow read /etc\nallow read write $cwd";
+    insta::assert_snapshot!(shown(&check(text, &host("/home/ada"), &tree)));
+}
+
+#[test]
+fn a_drive_of_windows() {
+    let tree = files(&format!("{DEBIAN}\n/mnt/c/Users/ada/work/a.txt\n/mnt/wsl/resolv.conf\n"));
+    let text = "allow read exec /usr, /bin\nallow read write $cwd\nallow read /mnt/wsl/resolv.conf";
+    insta::assert_snapshot!(shown(&check(text, &host("/mnt/c/Users/ada/work"), &tree)));
+}
+
+#[test]
+fn the_working_directory_lies_in_tmp() {
+    let tree = files(&format!("{DEBIAN}\n/tmp/job/in.txt\n/tmp/other\n"));
+    let text = "allow read write $tmp\nallow read $cwd\ndeny write $tmp/locked best-effort";
+    insta::assert_snapshot!(shown(&check(text, &host("/tmp/job"), &tree)));
+}
+
+#[test]
+fn the_working_directory_is_a_link_and_cannot_be_read() {
+    let tree = files(&format!("{DEBIAN}\n/data/work/x\n/home/ada/link -> /data/work\n"));
+    insta::assert_snapshot!(shown(&check("allow read /usr", &host("/home/ada/link"), &tree)));
+}
+
+#[test]
+fn an_empty_home() {
+    let text = "allow read ~/.gitconfig, ~/bin/*\nallow write ~/.cache/x\nnever read ~/.aws";
+    insta::assert_snapshot!(shown(&check(text, &host("/home/ada"), &files("/home/ada/"))));
+}
+
+#[test]
+fn a_linked_worktree_with_its_repository() {
+    let tree = files(
+        "/home/ada/tree/.git
+         /home/ada/repo/.git/worktrees/tree/HEAD
+         /home/ada/repo/.git/hooks/",
+    );
+    let mut host = host("/home/ada/tree");
+    host.git_root = Some(path("/home/ada/tree"));
+    host.git_common = Some(path("/home/ada/repo/.git"));
+    let text = "allow read write $workspace, ~/repo/.git\ndeny write ~/repo/.git/hooks best-effort";
+    insta::assert_snapshot!(shown(&check(text, &host, &tree)));
+}
+
+#[test]
+fn a_link_in_the_workspace_opens_nothing_beyond_it() {
+    let tree = files(&format!("{DEBIAN}\n/home/ada/work/out -> /etc\n"));
+    insta::assert_snapshot!(shown(&check("allow read $cwd/out, $cwd/src", &host("/home/ada/work"), &tree)));
+}
+
+#[test]
+fn what_is_weaker_is_an_error_unless_it_is_accepted() {
+    let text = "allow read write $cwd
+deny write $cwd/.git/config
+deny read $cwd/*.pem cheaply
+deny exec **/x cheaply
+never write $cwd/src
+allow read write $cwd except $cwd/.env
+allow connect example.com:443
+allow ssh *
+allow run git
+deny run \"git push\"
+limit time 1000
+limit memory 1000
+limit cpu 1000 best-effort
+allow syscall perf_event_open
+allow syscall mount";
+    let lowered = check(text, &host("/home/ada/work"), &files(DEBIAN));
+    insta::assert_snapshot!(shown(&lowered));
+    let told = |rule| lowered.fidelity.iter().find(|told| told.what == Enforced::Rule(RuleId(rule))).unwrap();
+    assert_eq!(told(0).level, Level::Exact);
+    let refused: Vec<&String> = lowered.plan.seccomp.iter().flat_map(|rule| &rule.calls).collect();
+    assert!(!refused.iter().any(|call| *call == "perf_event_open"));
+    assert!(refused.iter().any(|call| *call == "userfaultfd"));
+}
+
+#[test]
+fn a_missing_mechanism_is_an_error() {
+    let tree = files(DEBIAN);
+    let codes = |change: &dyn Fn(&mut Host)| {
+        let mut host = host("/home/ada/work");
+        change(&mut host);
+        let lowered = check("allow read $cwd\nlimit processes 5", &host, &tree);
+        lowered
+            .diagnostics
+            .iter()
+            .map(|found| (found.code.to_string(), found.message.clone()))
+            .collect::<Vec<_>>()
+    };
+    let no = || Support::No("refused: EPERM".into());
+    assert_eq!(codes(&|_| {}), []);
+    for (change, code, name) in [
+        (
+            &(|host: &mut Host| host.features.user_namespaces = no()) as &dyn Fn(&mut Host),
+            "E0703",
+            "user namespaces",
+        ),
+        (&|host| host.features.seccomp = no(), "E0703", "seccomp"),
+        (&|host| host.features.mount_api = no(), "E0703", "mount calls"),
+        (&|host| host.features.landlock_abi = 0, "E0703", "Landlock"),
+        (&|host| host.features.fresh_proc = no(), "E0705", "/proc"),
+        (
+            &|host| {
+                host.person.uid = 0;
+                host.features.pid_max = no();
+            },
+            "E0701",
+            "processes",
+        ),
+    ] {
+        let found = codes(change);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].0, code);
+        assert!(found[0].1.contains(name), "{found:?}");
+    }
+}
+
+#[test]
+fn an_older_kernel_refuses_what_it_cannot_hold_otherwise() {
+    let mut host = host("/home/ada/work");
+    host.features.landlock_abi = 4;
+    host.features.memfd_noexec = Support::No("no such file".into());
+    let lowered = check("allow read $cwd", &host, &files(DEBIAN));
+    let refused: Vec<&str> =
+        lowered.plan.seccomp.iter().flat_map(|rule| rule.calls.iter().map(String::as_str)).collect();
+    assert!(refused.contains(&"kill") && refused.contains(&"memfd_create"), "{refused:?}");
+    assert_eq!(lowered.plan.memfd, MemfdPlan::Unrestricted);
+}
+
+#[test]
+fn devices_are_opened_by_name() {
+    let tree = files(&format!("{DEBIAN}\n/dev/dri/card0 =\n/dev/dri/renderD128 =\n/dev/sda =\n"));
+    let text = "allow device /dev/kvm, /dev/dri, /dev/none, /etc/passwd\ndeny device /dev/dri/card0\nallow read /dev/sda";
+    insta::assert_snapshot!(shown(&check(text, &host("/home/ada/work"), &tree)));
+}
+
+#[test]
+fn a_socket_is_opened_by_its_path() {
+    let text = "allow read /run\nallow socket /run/user.sock\ndeny socket /run/docker.sock";
+    let tree = files(&format!("{DEBIAN}\n/run/user.sock =\n"));
+    insta::assert_snapshot!(shown(&check(text, &host("/home/ada/work"), &tree)));
+    let text = "allow socket /run/user.sock";
+    insta::assert_snapshot!("a_socket_alone", shown(&check(text, &host("/home/ada/work"), &tree)));
+}
+
+#[test]
+fn the_texts_of_the_policy_are_read_only() {
+    let tree = files(&format!("{DEBIAN}\n/home/ada/work/policy.fence\n/home/ada/policies/own.fence\n"));
+    let mut host = host("/home/ada/work/src");
+    host.protected = vec![path("/home/ada/policies/own.fence"), path("/home/ada/state")];
+    insta::assert_snapshot!(shown(&check("allow read write ~", &host, &tree)));
+}
+
+#[test]
+fn start_up_looks_at_no_tree() {
+    struct Counting(FileFacts, usize, usize);
+    impl fence_compiler::host::Files for Counting {
+        fn entry(&mut self, path: &fence_compiler::bytes::AbsolutePath) -> fence_compiler::host::Entry {
+            self.1 += 1;
+            self.0.entry(path)
+        }
+        fn names(&mut self, path: &fence_compiler::bytes::AbsolutePath) -> Vec<Vec<u8>> {
+            self.2 += 1;
+            self.0.names(path)
+        }
+    }
+    let looked = |extra: usize| {
+        let mut lines = DEBIAN.to_owned();
+        for number in 0..extra {
+            lines.push_str(&format!("/home/ada/work/src/{number}.rs\n"));
+        }
+        let mut files = Counting(files(&lines), 0, 0);
+        let _ = lower(&policy(WORK), &host("/home/ada/work"), &mut files);
+        (files.1, files.2)
+    };
+    assert_eq!(looked(0), looked(500));
+}
