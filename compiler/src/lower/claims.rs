@@ -191,7 +191,11 @@ impl Gatherer<'_> {
                 self.note(party, "opens nothing, because links are not followed there: {}", &item.text);
             }
             Err(Stop::Loop(at)) => match polarity {
-                Polarity::Opening => self.note(party, "opens nothing, because it leads through a loop of links: {}", &item.text),
+                Polarity::Opening => self.note(
+                    party,
+                    "opens nothing, because it leads through a loop of links: {}",
+                    &item.text,
+                ),
                 Polarity::Closing => self.claim(party, side, at, &item.text, ClaimKind::Link),
             },
         }
@@ -235,11 +239,10 @@ impl Gatherer<'_> {
             {
                 let names =
                     if walk.entry == Entry::Directory { self.files.names(&walk.object) } else { Vec::new() };
-                let follow = match (&item.pattern.root, polarity) {
-                    (_, Polarity::Closing) | (Root::Slash | Root::Variable(Variable::Home), _) => {
-                        Follow::Links
-                    }
-                    _ => Follow::Nothing,
+                // What a wildcard matches opens nothing through a link: the name says nothing about its target.
+                let follow = match polarity {
+                    Polarity::Closing => Follow::Links,
+                    Polarity::Opening => Follow::Nothing,
                 };
                 for name in names.iter().filter(|name| glob.matches(name)) {
                     let literal = after.iter().filter_map(|component| match component {
@@ -251,7 +254,11 @@ impl Gatherer<'_> {
                         Ok(found) if polarity == Polarity::Opening && found.entry == Entry::Missing => {}
                         Ok(found) => {
                             if polarity == Polarity::Closing && found.links.len() > walk.links.len() {
-                                self.stricter(party, "what it leads to through a link is closed under its own name too: {}", &item.text);
+                                self.stricter(
+                                    party,
+                                    "what it leads to through a link is closed under its own name too: {}",
+                                    &item.text,
+                                );
                             }
                             self.met(party, side, polarity, &item.text, found, ClaimKind::Match);
                         }

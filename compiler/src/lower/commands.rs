@@ -7,6 +7,7 @@ use super::coverage::Side;
 use super::report::Cause;
 use super::tree::{self, Follow, Walk};
 use crate::bytes::AbsolutePath;
+use crate::cover::PROGRAM_DIRECTORIES;
 use crate::fidelity::Mechanism;
 use crate::host::{Entry, Files, Host};
 use crate::pattern::{CommandPattern, NamePattern, ProgramPattern, Variable};
@@ -18,20 +19,7 @@ const COPY: &str = "a copy, or the same program under another name, starts: {}";
 const MULTICALL: &str = "one of several names of a program, which starts when another program starts it: {}";
 const ARGUMENTS: &str =
     "arguments are judged for the command that fence starts, not for what that one starts in turn: {}";
-const LIST: &str =
-    "the list is judged for the command that fence starts, but what that one starts in turn may be any command: {}";
-
-/// Directories where the system keeps programs.
-const SYSTEM: [&[u8]; 8] = [
-    b"/bin",
-    b"/sbin",
-    b"/usr/bin",
-    b"/usr/sbin",
-    b"/usr/local/bin",
-    b"/usr/local/sbin",
-    b"/usr/games",
-    b"/usr/local/games",
-];
+const LIST: &str = "the list is judged for the command that fence starts, but what that one starts in turn may be any command: {}";
 
 /// Programs that do different things under different names.
 const MULTICALL_PROGRAMS: [&[u8]; 4] = [b"busybox", b"toybox", b"coreutils", b"uutils"];
@@ -173,7 +161,7 @@ impl Commands<'_> {
         }
         let path = self.host.environment.get("PATH").map(String::as_bytes).unwrap_or_default();
         let named = path.split(|byte| *byte == b':').filter_map(AbsolutePath::new);
-        let system = SYSTEM.iter().filter_map(|path| AbsolutePath::new(path));
+        let system = PROGRAM_DIRECTORIES.iter().filter_map(|path| AbsolutePath::new(path.as_bytes()));
         let paths: BTreeSet<AbsolutePath> = named.chain(system).collect();
         let mut seen = BTreeSet::new();
         let mut found = Vec::new();

@@ -14,14 +14,14 @@ use crate::host::Entry;
 use crate::plan::Writing;
 use crate::policy::{Effect, PathAction, Policy, Subject};
 
-const REPLACED: &str =
-    "in a writable tree a mount holds only until something outside the sandbox replaces or removes what it covers: {}";
+const REPLACED: &str = "in a writable tree a mount holds only until something outside the sandbox replaces or removes what it covers: {}";
 const CREATED: &str = "in a writable tree nothing stops a path that does not exist from being made: {}";
 const CHANGED: &str = "in a writable tree a link can be replaced, and this leads through one: {}";
 const LATER: &str = "in a writable tree nothing stops names that match from being made later: {}";
 const UNSEEN: &str = "no tree is searched for existing files that match: {}";
 const PRIVATE: &str = "in the sandbox's own `/tmp` nothing stops it from being made: {}";
 const ALWAYS_THERE: &str = "`/proc` can always be read: {}";
+const UNREADABLE: &str = "writing is refused too, because what must not be read is covered: {}";
 const SOCKETS: &str = "no tree is searched for sockets, and those below answer: {}";
 
 /// Judges every claim and every pattern that could not be looked up.
@@ -55,12 +55,18 @@ enum Outcome {
     Weaker(&'static str),
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    /// What a rule is about: a closing `exec` is about reading too.
+    fn actions(&self, party: usize) -> Option<&'a BTreeSet<PathAction>> {
+        self.claims.parties.get(party).map(|party| &party.actions)
+    }
+
     fn claim(&mut self, number: usize, region: &Region, claim: &Claim) {
         let Some(rule) = self.policy.rules.get(claim.party) else { return self.own(region, claim) };
-        let Subject::Path { actions, .. } = &rule.subject else { return };
+        let Subject::Path { .. } = &rule.subject else { return };
+        let Some(actions) = self.actions(claim.party) else { return };
         match (rule.effect, claim.side) {
-            (Effect::Allow, Side::Item) => self.opened(region, claim, actions),
+            (Effect::Allow, Side::Item) => self.opened(number, region, claim, actions),
             (Effect::Deny | Effect::Never, Side::Except) => {}
             (effect, _) => {
                 for action in actions.iter().copied().filter(|action| ACTIONS.contains(action)) {
@@ -72,11 +78,15 @@ impl Judge<'_> {
         }
     }
 
-    fn opened(&mut self, region: &Region, claim: &Claim, actions: &[PathAction]) {
+    fn opened(&mut self, number: usize, region: &Region, claim: &Claim, actions: &BTreeSet<PathAction>) {
         let surface = self.tree.around(region);
         let kernel = matches!(region.at.components().next(), Some(b"proc" | b"sys"));
         let device = matches!(region.at.components().next(), Some(b"dev"));
+        let shown = matches!(self.tree.surfaces.get(number), Some(Surface::Tree { .. }));
         let Some(report) = self.findings.report(claim.party) else { return };
+        if region.rights.write && !region.rights.read && !shown && is_visible(region) {
+            report.stricter(UNREADABLE, &claim.text);
+        }
         report.by(Mechanism::Mount);
         report.by(Mechanism::Landlock);
         if kernel && actions.contains(&PathAction::Write) {
@@ -86,7 +96,10 @@ impl Judge<'_> {
             report.note("opens nothing, because below `/dev` only `device` opens: {}", &claim.text);
         }
         if actions.contains(&PathAction::Socket) && region.entry == Entry::Directory {
-            report.stricter("only sockets written out by their own path are opened, not those below: {}", &claim.text);
+            report.stricter(
+                "only sockets written out by their own path are opened, not those below: {}",
+                &claim.text,
+            );
         }
         if region.entry != Entry::Missing && actions.contains(&PathAction::Exec) && !region.rights.read {
             report.note("executing also asks for `read`, which is not allowed there: {}", &claim.text);
@@ -113,7 +126,9 @@ impl Judge<'_> {
             _ if claim.kind == ClaimKind::Link => above.is_some_and(|above| above.open.has(action)),
             _ if claim.kind != ClaimKind::Watch && !region.closing.contains(&claim.party) => return None,
             // A socket answers wherever its tree is there.
-            _ if action == PathAction::Socket && matches!(self.tree.around(region), Surface::Tree { .. }) => true,
+            _ if action == PathAction::Socket && matches!(self.tree.around(region), Surface::Tree { .. }) => {
+                true
+            }
             _ => region.reached.has(action) || self.private(region).is_some_and(|rights| rights.has(action)),
         };
         if !reached {
@@ -176,7 +191,7 @@ impl Judge<'_> {
         }
     }
 
-    fn tell_hidden(&mut self, region: &Region, claim: &Claim, actions: &[PathAction]) {
+    fn tell_hidden(&mut self, region: &Region, claim: &Claim, actions: &BTreeSet<PathAction>) {
         if actions.contains(&PathAction::Read)
             && region.rights.write
             && !region.rights.read
@@ -184,7 +199,7 @@ impl Judge<'_> {
             && !matches!(region.entry, Entry::Missing | Entry::Link(_))
             && let Some(report) = self.findings.report(claim.party)
         {
-            report.stricter("writing is refused too, because what must not be read is covered: {}", &claim.text);
+            report.stricter(UNREADABLE, &claim.text);
         }
     }
 
@@ -212,7 +227,7 @@ impl Judge<'_> {
         }
         for wild in &self.claims.wild {
             let Some(rule) = self.policy.rules.get(wild.party) else { continue };
-            let Subject::Path { actions, .. } = &rule.subject else { continue };
+            let Some(actions) = self.actions(wild.party) else { continue };
             if rule.effect != Effect::Allow && wild.side == Side::Except {
                 self.wild_except(wild);
                 continue;
@@ -259,7 +274,8 @@ impl Judge<'_> {
         let mut found = BTreeSet::new();
         for (region, surface) in self.regions.iter().zip(&self.tree.surfaces) {
             let socket = action == PathAction::Socket && region.entry == Entry::Directory;
-            if !(region.rights.has(action) || socket) || !is_visible(region) && region.kind != RegionKind::Tmp {
+            if !(region.rights.has(action) || socket) || !is_visible(region) && region.kind != RegionKind::Tmp
+            {
                 continue;
             }
             let near = region.at.is_within(&ground.prefix) || ground.prefix.is_within(&region.at);

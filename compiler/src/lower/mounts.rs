@@ -180,8 +180,10 @@ impl Builder<'_> {
     }
 
     fn place(&mut self, region: &Region, around: Surface, granted: Rights) -> Surface {
+        // Landlock only ever adds: what it lets be read above, it lets be read here.
+        let hides = !region.rights.read && granted.read && region.entry != Entry::Special;
         match around {
-            Surface::Bare | Surface::Private(_) | Surface::Passage(_) if is_visible(region) => {
+            Surface::Bare | Surface::Private(_) | Surface::Passage(_) if is_visible(region) && !hides => {
                 self.make_way(region);
                 let footing = if let Surface::Passage(footing) = around { footing } else { Footing::Firm };
                 self.tree(region, footing)
@@ -199,8 +201,6 @@ impl Builder<'_> {
                 }
                 let loose = writing == Writing::Allowed || footing == Footing::Loose;
                 let footing = if loose { Footing::Loose } else { Footing::Firm };
-                // Landlock only ever adds: what it lets be read above, it lets be read here.
-                let hides = !region.rights.read && granted.read && region.entry != Entry::Special;
                 if !is_visible(region) || hides {
                     return self.mask(region, footing);
                 }
@@ -246,11 +246,7 @@ impl Builder<'_> {
         } else {
             (MaskKind::Directory, Surface::Mask(footing))
         };
-        self.tree.mounts.push(Mount::Mask {
-            at: region.at.clone(),
-            kind,
-            rules: self.rules(&region.closing),
-        });
+        self.tree.mounts.push(Mount::Mask { at: region.at.clone(), kind, rules: self.closers(region) });
         surface
     }
 

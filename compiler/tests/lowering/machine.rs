@@ -1,6 +1,6 @@
 //! Machines made by hand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::host::{Entry, Features, FileFacts, Host, LinkText, Person, Support};
@@ -87,7 +87,3 @@ pub const DEBIAN: &str = "
     /home/ada/work/.env
     /home/ada/work/node_modules/
 ";
-
-pub fn names(values: &[&str]) -> BTreeSet<String> {
-    values.iter().map(|value| (*value).to_owned()).collect()
-}

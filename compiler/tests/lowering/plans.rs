@@ -170,9 +170,9 @@ allow connect example.com:443
 allow ssh *
 allow run git
 deny run \"git push\"
-limit time 1000
-limit memory 1000
-limit cpu 1000 best-effort
+limit time 10s
+limit memory 1GiB
+limit cpu 5s best-effort
 allow syscall perf_event_open
 allow syscall mount";
     let lowered = check(text, &host("/home/ada/work"), &files(DEBIAN));
