@@ -2,9 +2,9 @@
 
 /// Finds the candidate that `word` is most likely a misspelling of, if one is close enough.
 ///
-/// Swapped neighbours count as one mistake. A word of up to two characters may differ by one, one of up to
-/// seven by two, a longer one by three, and never by more than half of its characters. Case is ignored, and of equally near candidates
-/// the first wins. A candidate equal to `word` is no suggestion.
+/// Swapped neighbours count as one mistake. A word of up to three characters may differ by one, one of up to
+/// seven by two, a longer one by three. Case is ignored. Of equally near candidates one of the same length
+/// wins, then the first. A candidate equal to `word` is no suggestion.
 #[must_use]
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
@@ -13,15 +13,20 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
     }
     let farthest = (length / 2).clamp(1, if length > 7 { 3 } else { 2 });
     let folded = word.to_lowercase();
-    let mut best: Option<(usize, &str)> = None;
+    let mut best: Option<((usize, usize), &str)> = None;
     for candidate in candidates {
-        if candidate == word || candidate.chars().count().abs_diff(length) > farthest {
+        let other_length = candidate.chars().count();
+        let by_length = other_length.abs_diff(length);
+        if candidate == word || by_length > farthest {
             continue;
         }
         let distance = strsim::damerau_levenshtein(&folded, &candidate.to_lowercase());
-        let shares_a_letter = distance < candidate.chars().count().max(length);
-        if distance <= farthest && shares_a_letter && best.is_none_or(|(nearest, _)| distance < nearest) {
-            best = Some((distance, candidate));
+        let shares_a_letter = distance < other_length.max(length);
+        if distance <= farthest
+            && shares_a_letter
+            && best.is_none_or(|(nearest, _)| (distance, by_length) < nearest)
+        {
+            best = Some(((distance, by_length), candidate));
         }
     }
     best.map(|(_, candidate)| candidate)
@@ -64,5 +69,6 @@ mod tests {
     fn of_two_equally_near_the_first_wins() {
         assert_eq!(did_you_mean("bat", ["cat", "hat"]), Some("cat"));
         assert_eq!(did_you_mean("bat", ["hat", "cat"]), Some("hat"));
+        assert_eq!(did_you_mean("tset", ["set", "test"]), Some("test"), "one of the same length is nearer");
     }
 }

@@ -94,18 +94,15 @@ impl Lowering<'_> {
         let item = self.required_item(parts, SyntaxErrorKind::IncompleteStatement, "a name in quotes")?;
         let text = self.text(&item)?;
         if text.quoting == Quoting::Bare {
-            self.errors.push(
-                SyntaxError::new(
-                    SyntaxErrorKind::MissingQuotes,
-                    text.span,
-                    "the name of a test stands in quotes",
-                )
-                .repair(text.span, quote(&text.text)),
-            );
             // What follows may be more of the name.
-            while parts.next_is() == Some(Rule::surplus) {
-                parts.any();
+            let mut name = text.span;
+            while let Some(more) = parts.take(Rule::surplus) {
+                name = name.to(span(&more));
             }
+            let written = self.source(name);
+            let error =
+                SyntaxError::new(SyntaxErrorKind::MissingQuotes, name, "the name of a test stands in quotes");
+            self.errors.push(if written.contains('"') { error } else { error.repair(name, quote(written)) });
             return None;
         }
         Some(text)

@@ -117,8 +117,12 @@ impl Lowering<'_> {
             self.missing(SyntaxErrorKind::MissingReason, place, "a reason in quotes");
             return After::GoOn;
         };
-        let place = span(&words);
-        let text = self.source(place);
+        // The words of a reason are not clauses, whatever they look like: it reaches to the end of the line.
+        let start = span(&words).start as usize;
+        let line = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let line = line.split(['}', '{']).next().unwrap_or_default();
+        let text = line.split(" #").next().unwrap_or_default().trim_end();
+        let place = Span::new(start..start + text.len());
         let error = SyntaxError::new(
             SyntaxErrorKind::MissingReason,
             place,
@@ -126,7 +130,6 @@ impl Lowering<'_> {
         );
         let inside = text.trim_matches('\'');
         self.errors.push(if text.contains(['"', '\\']) { error } else { error.repair(place, quote(inside)) });
-        // The words of a reason are not clauses, whatever they look like.
         After::Stop
     }
 

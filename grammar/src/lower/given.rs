@@ -7,7 +7,7 @@ use super::parts::{Parts, span};
 use crate::error::{SyntaxError, SyntaxErrorKind};
 use crate::syntax::Rule;
 use crate::tree::{Given, PlatformName};
-use crate::{Span, Spanned};
+use crate::{Span, Spanned, did_you_mean};
 
 impl Lowering<'_> {
     /// Reads one line of a test's world.
@@ -37,22 +37,25 @@ impl Lowering<'_> {
             self.no_arrow(place);
             return None;
         }
-        let to = self.required_item(parts, SyntaxErrorKind::IncompleteStatement, "where the link leads")?;
+        let to = self.required_item(parts, SyntaxErrorKind::IncompleteStatement, "the target of the link")?;
         let (from, to) = (self.text(&from), self.text(&to));
         Some(Given::Link { from: from?, to: to? })
     }
 
     fn no_arrow(&mut self, from: Span) {
-        let message = format!("`->` must follow `{}`", self.shown(from));
-        let error = SyntaxError::new(SyntaxErrorKind::IncompleteStatement, super::behind(from), message)
-            .help("write `given link PATH -> TARGET`, with blanks around the arrow");
         let glued =
             self.source(from).split_once("->").filter(|(from, to)| !from.is_empty() && !to.is_empty());
+        let kind = SyntaxErrorKind::IncompleteStatement;
         let error = match glued {
-            Some((link, target)) => error.repair(from, format!("{link} -> {target}")),
-            None => error,
+            Some((link, target)) => SyntaxError::new(kind, from, "blanks stand around `->`")
+                .repair(from, format!("{link} -> {target}")),
+            None => SyntaxError::new(
+                kind,
+                super::behind(from),
+                format!("`->` must follow `{}`", self.shown(from)),
+            ),
         };
-        self.errors.push(error);
+        self.errors.push(error.help("write `given link PATH -> TARGET`"));
     }
 
     fn given_host(&mut self, parts: &mut Parts<'_>) -> Option<Given> {
@@ -87,18 +90,27 @@ impl Lowering<'_> {
         let written = self.source(place);
         if parts.next_is() != Some(Rule::equals) && !written.starts_with('$') {
             let text = self.text(&left)?;
-            self.unknown_word(
-                SyntaxErrorKind::UnknownWord,
-                &text,
-                "a part of a test's world",
-                &["link", "host", "platform", "$NAME ="],
-            );
+            let words = ["link", "host", "platform"];
+            match did_you_mean(written, words) {
+                Some(_) => {
+                    self.unknown_word(SyntaxErrorKind::UnknownWord, &text, "a part of a world", &words)
+                }
+                None => self.no_given(place),
+            }
             return None;
         }
         let name = self.given_name(written, place);
         let value = self.right_side(parts)?;
         let value = self.text(&value);
         Some(Given::Variable { name: name?, value: value? })
+    }
+
+    fn no_given(&mut self, place: Span) {
+        let message = format!("`{}` is no part of a world", self.shown(place));
+        self.errors.push(
+            SyntaxError::new(SyntaxErrorKind::UnknownWord, place, message)
+                .help("write `$NAME = VALUE`, `link A -> B`, `host NAME = ADDRESS, …` or `platform = NAME`"),
+        );
     }
 
     /// Reads `$name`: a variable of the language, or an environment variable.

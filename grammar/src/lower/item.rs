@@ -134,7 +134,10 @@ impl Lowering<'_> {
         .label("opened here")
         .help("a string ends on its line: write `\"` behind it, `\\\"` for a quote and `\\n` for a line end in it");
         let ends_elsewhere = [",", "#", " as ", " because ", " except ", " best-effort", " cheaply", " {"];
-        let error = if ends_elsewhere.iter().any(|sign| text.contains(sign)) || text.ends_with('\\') {
+        let error = if ends_elsewhere.iter().any(|sign| text.contains(sign))
+            || text.ends_with('\\')
+            || text == "\""
+        {
             error
         } else {
             error.repair(super::behind(open), "\"")
@@ -151,8 +154,8 @@ impl Lowering<'_> {
         }
         let (noun, characters) = match what {
             Name::Label => ("label", "`a`-`z`, digits and `-`"),
-            Name::Policy => ("name of a policy", "`a`-`z`, digits and `-`"),
-            Name::Variable => ("name of a variable", "`a`-`z`, digits and `_`"),
+            Name::Policy => ("policy name", "`a`-`z`, digits and `-`"),
+            Name::Variable => ("variable name", "`a`-`z`, digits and `_`"),
         };
         let error = SyntaxError::new(
             SyntaxErrorKind::InvalidName,
@@ -198,7 +201,7 @@ impl Lowering<'_> {
             Some(&same) => Some(same),
             None => did_you_mean(&text.text, candidates.iter().copied()),
         };
-        let error = match (near, text.quoting) {
+        self.errors.push(match (near, text.quoting) {
             (Some(near), Quoting::Quoted) if near == text.text => {
                 SyntaxError::new(kind, text.span, format!("{what} stands without quotes"))
                     .repair(text.span, near)
@@ -209,9 +212,9 @@ impl Lowering<'_> {
                 format!("`{shown}` is no {}; did you mean `{near}`?", bare(what)),
             )
             .repair(text.span, near),
-            (None, _) => SyntaxError::new(kind, text.span, format!("`{shown}` is no {}", bare(what))),
-        };
-        self.errors.push(error.help(one_of(candidates)));
+            (None, _) => SyntaxError::new(kind, text.span, format!("`{shown}` is no {}", bare(what)))
+                .help(one_of(candidates)),
+        });
     }
 
     /// Takes the next part, which must be an item.

@@ -127,6 +127,9 @@ impl Lowering<'_> {
     pub(super) fn misspelt_clause(&mut self, place: Span) -> bool {
         let word = self.source(place);
         let Some(clause) = meant_clause(word) else { return false };
+        let rest = self.text.get(place.range().end..).unwrap_or_default();
+        let in_two_words = word == "best" && rest.starts_with(" effort");
+        let place = if in_two_words { Span { end: place.end + 7, ..place } } else { place };
         self.errors.push(
             SyntaxError::new(
                 SyntaxErrorKind::UnknownClause,

@@ -6,7 +6,7 @@ use super::clause::Clauses;
 use super::item::Name;
 use super::kind::{Block, Kind};
 use super::list::Items;
-use super::parts::{Parts, extent, span};
+use super::parts::{Parts, extent, is_item, span};
 use super::{Lowering, behind, shown};
 use crate::error::{SyntaxError, SyntaxErrorKind};
 use crate::escape::quote;
@@ -151,7 +151,7 @@ impl Lowering<'_> {
                 behind(before),
                 format!("`=` must follow `{}`", self.shown(before)),
             );
-            let has_value = parts.item().is_some();
+            let has_value = parts.next_is().is_some_and(|next| is_item(next) || next == Rule::list);
             self.errors.push(if has_value { error.repair(behind(before), " =") } else { error });
             self.rest(parts);
             return None;
@@ -227,7 +227,7 @@ impl Lowering<'_> {
             self.unknown_word(
                 SyntaxErrorKind::UnknownWord,
                 &text,
-                &format!("a thing to `{statement}`"),
+                &format!("a kind of `{statement}`"),
                 words,
             );
             return;

@@ -36,10 +36,8 @@ impl Lowering<'_> {
             return;
         }
         let follows_action = matches!(behind.first(), Some(Entry::Item(pair, Joint::Nothing))
-            if Action::from_word(self.source(span(pair))).is_some());
-        let words = block.words();
-        let Some(meant) = did_you_mean(&text.text, words.iter().copied().chain(meant_clause(&text.text)))
-        else {
+            if is_like_an_action(self.source(span(pair))));
+        let Some(meant) = meant_word(&text.text, &mut parts, block) else {
             self.no_statement(&text, follows_action, block);
             return;
         };
@@ -79,7 +77,7 @@ impl Lowering<'_> {
     fn item_alone(&mut self, text: &Text, block: Block) {
         let message = format!("`{}` begins no statement", shown(&text.text));
         let help = format!(
-            "if it belongs to the list above, a comma is missing there; a statement begins with a word: {}",
+            "if it belongs to the list above, a comma is missing there; to begin a statement, {}",
             one_of(block.words())
         );
         self.errors.push(SyntaxError::new(SyntaxErrorKind::UnknownStatement, text.span, message).help(help));
@@ -104,4 +102,20 @@ impl Lowering<'_> {
                 .help("a block begins with `on PLATFORM {` or `test \"name\" {`"),
         );
     }
+}
+
+/// The word that a line of a block was likely meant to begin with.
+fn meant_word(word: &str, parts: &mut Parts<'_>, block: Block) -> Option<&'static str> {
+    if parts.next_is() == Some(Rule::skipped_block) {
+        if let Some(meant) = did_you_mean(word, ["on", "test"]) {
+            return Some(meant);
+        }
+    }
+    did_you_mean(word, block.words().iter().copied().chain(meant_clause(word)))
+}
+
+/// Whether a word is an action, or seems to be a misspelling of one.
+fn is_like_an_action(word: &str) -> bool {
+    let words = || Action::ALL.iter().map(|action| action.word());
+    words().any(|action| action == word) || did_you_mean(word, words()).is_some()
 }
