@@ -148,22 +148,18 @@ impl Lowering<'_> {
         actions: &mut Vec<Spanned<Action>>,
         entries: &'e [Entry<'i>],
     ) -> Rest<'e, 'i> {
-        if let ([Entry::Comma(place), Entry::Item(pair, _), ..], true) = (entries, !actions.is_empty()) {
-            if Action::from_word(self.source(span(pair))).is_some() {
-                self.errors.push(
-                    SyntaxError::new(
-                        SyntaxErrorKind::ExtraComma,
-                        *place,
-                        "only blanks stand between actions",
-                    )
+        if let [Entry::Comma(place), Entry::Item(pair, _), ..] = entries
+            && !actions.is_empty()
+            && Action::from_word(self.source(span(pair))).is_some()
+        {
+            self.errors.push(
+                SyntaxError::new(SyntaxErrorKind::ExtraComma, *place, "only blanks stand between actions")
                     .repair(*place, ""),
-                );
-                return Rest::Unclear;
-            }
+            );
+            return Rest::Unclear;
         }
         let mut rest = entries;
-        loop {
-            let [Entry::Item(pair, Joint::Comma | Joint::Nothing), more @ ..] = rest else { break };
+        while let [Entry::Item(pair, _), more @ ..] = rest {
             let unjoined = match more.first() {
                 Some(Entry::Item(next, Joint::Nothing)) => Some(next),
                 _ => None,

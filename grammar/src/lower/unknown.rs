@@ -106,10 +106,10 @@ impl Lowering<'_> {
 
 /// The word that a line of a block was likely meant to begin with.
 fn meant_word(word: &str, parts: &mut Parts<'_>, block: Block) -> Option<&'static str> {
-    if parts.next_is() == Some(Rule::skipped_block) {
-        if let Some(meant) = did_you_mean(word, ["on", "test"]) {
-            return Some(meant);
-        }
+    if parts.next_is() == Some(Rule::skipped_block)
+        && let Some(meant) = did_you_mean(word, ["on", "test"])
+    {
+        return Some(meant);
     }
     did_you_mean(word, block.words().iter().copied().chain(meant_clause(word)))
 }
