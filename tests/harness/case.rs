@@ -93,6 +93,7 @@ pub struct Case {
     #[serde(default)]
     pub survives: bool,
     /// How it is shown that the case proves something.
+    #[serde(default, with = "serde_yaml::with::singleton_map_recursive")]
     pub control: Option<Control>,
     /// Who runs the control; whoever ran the case if nobody is said.
     pub control_as: Option<Vec<String>>,

@@ -9,6 +9,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -175,9 +176,8 @@ fn finish(mut child: Child, stdin: &[u8], began: Instant, limit: Duration) -> Fi
         }
     };
     let elapsed = began.elapsed();
-    let patience = Duration::from_secs(10);
-    let (stdout, out) = stdout.recv_timeout(patience).map_or((Vec::new(), true), |text| (text, false));
-    let (stderr, err) = stderr.recv_timeout(patience).map_or((Vec::new(), true), |text| (text, false));
+    let (stdout, out) = stdout.take(Duration::from_secs(3));
+    let (stderr, err) = stderr.take(Duration::from_secs(1));
     let ending = match (overdue, status.code(), status.signal()) {
         (true, ..) => Ending::Overdue,
         (false, Some(code), _) => Ending::Code(code),
@@ -186,16 +186,34 @@ fn finish(mut child: Child, stdin: &[u8], began: Instant, limit: Duration) -> Fi
     Finished { ending, stdout, stderr, elapsed, memory, outlived: out || err }
 }
 
-fn reader(source: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel();
+/// What is read from a pipe, by a thread of its own.
+struct Reader {
+    text: Arc<Mutex<Vec<u8>>>,
+    ended: mpsc::Receiver<()>,
+}
+
+fn reader(source: Option<impl Read + Send + 'static>) -> Reader {
+    let (sender, ended) = mpsc::channel();
+    let text = Arc::new(Mutex::new(Vec::new()));
+    let store = text.clone();
     thread::spawn(move || {
-        let mut text = Vec::new();
+        let mut buffer = vec![0; 65536];
         if let Some(mut source) = source {
-            let _ = source.read_to_end(&mut text);
+            while let Ok(count @ 1..) = source.read(&mut buffer) {
+                store.lock().unwrap().extend_from_slice(&buffer[..count]);
+            }
         }
-        sender.send(text)
+        sender.send(())
     });
-    receiver
+    Reader { text, ended }
+}
+
+impl Reader {
+    /// What came, and whether something still holds the other end.
+    fn take(self, patience: Duration) -> (Vec<u8>, bool) {
+        let held = self.ended.recv_timeout(patience).is_err();
+        (std::mem::take(&mut *self.text.lock().unwrap()), held)
+    }
 }
 
 fn wait_with_usage(pid: i32) -> (ExitStatus, u64) {

@@ -32,14 +32,17 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Makes the directory, puts the program there, and compiles the probe beside it.
+    /// Makes the directory, puts the program there (another than the one just built, if `FENCE_TEST_BINARY` names
+    /// it), and compiles the probe beside it.
     pub fn new(suite: &str) -> Ground {
         let root =
             tempfile::Builder::new().prefix(&format!("fence-{suite}-")).tempdir_in("/var/tmp").unwrap();
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let bin = root.path().join("bin");
         fs::create_dir(&bin).unwrap();
-        let built = Path::new(env!("CARGO_BIN_EXE_fence"));
+        let built =
+            std::env::var_os("FENCE_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_fence").into());
+        let built = Path::new(&built);
         fs::hard_link(built, bin.join("fence"))
             .or_else(|_| fs::copy(built, bin.join("fence")).map(drop))
             .unwrap();
