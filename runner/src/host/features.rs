@@ -1,6 +1,7 @@
 //! What the kernel offers, told by files and calls that cost microseconds.
 
 use std::fs;
+use std::io;
 
 use fence_compiler::host::{Features, Support};
 
@@ -19,7 +20,7 @@ pub fn features() -> Features {
         seccomp: calls::seccomp(),
         fresh_proc: fresh_proc(),
         mount_api: calls::mount_api(),
-        memfd_noexec: exists_since("/proc/sys/vm/memfd_noexec", (6, 3)),
+        memfd_noexec: memfd_noexec(),
         pid_max: if kernel >= (6, 14) { Support::Yes } else { since((6, 14), kernel) },
         tiocsti_off: tiocsti_off(),
     }
@@ -55,8 +56,14 @@ fn since(needed: (u32, u32), found: (u32, u32)) -> Support {
     Support::No(format!("needs Linux {}.{}, this is {}.{}", needed.0, needed.1, found.0, found.1))
 }
 
-fn exists_since(path: &str, needed: (u32, u32)) -> Support {
-    if fs::symlink_metadata(path).is_ok() { Support::Yes } else { since(needed, kernel()) }
+/// The setting is a pid namespace's own, but its file belongs to the host's root in each of them: nobody else may
+/// write it, whatever capabilities the namespace gives. Opening it changes nothing.
+fn memfd_noexec() -> Support {
+    match fs::File::options().write(true).open("/proc/sys/vm/memfd_noexec") {
+        Ok(_) => Support::Yes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => since((6, 3), kernel()),
+        Err(error) => Support::No(format!("only root may set vm.memfd_noexec ({error})")),
+    }
 }
 
 /// A number in a file below `/proc/sys`.
