@@ -92,6 +92,9 @@ pub struct Case {
     /// Whether a process survives it if it succeeds.
     #[serde(default)]
     pub survives: bool,
+    /// The paths whose own time may change even where it is denied.
+    #[serde(default)]
+    pub may_touch: Vec<String>,
     /// How it is shown that the case proves something.
     #[serde(default, with = "serde_yaml::with::singleton_map_recursive")]
     pub control: Option<Control>,

@@ -78,6 +78,7 @@ struct Seen {
     changes: BTreeMap<PathBuf, String>,
     expected_changes: Vec<PathBuf>,
     tolerated: Vec<PathBuf>,
+    touched: Vec<PathBuf>,
     survivors: Vec<String>,
     contacts: u32,
     servers: bool,
@@ -102,6 +103,7 @@ impl Trial<'_> {
             changes: before.changes(&after),
             expected_changes: paths(&case.changes),
             tolerated: paths(&case.may_change),
+            touched: paths(&case.may_touch),
             contacts: scene.contacts(),
             servers: scene.has_servers(),
             bystander_lives: scene.bystander_lives(),
@@ -235,8 +237,11 @@ impl Seen {
     }
 
     fn host_changed(&self) -> Option<String> {
-        let tolerated = |path: &PathBuf| self.tolerated.iter().any(|above| path.starts_with(above));
-        if let Some((path, how)) = self.changes.iter().find(|(path, _)| !tolerated(path)) {
+        let tolerated = |path: &PathBuf, how: &str| {
+            self.tolerated.iter().any(|above| path.starts_with(above))
+                || how == super::tree::TOUCHED && self.touched.contains(path)
+        };
+        if let Some((path, how)) = self.changes.iter().find(|(path, how)| !tolerated(path, how)) {
             return Some(format!("the host changed: {}: {how}", path.display()));
         }
         if self.contacts > 0 {

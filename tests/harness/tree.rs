@@ -19,6 +19,9 @@ struct Leaf {
     content: Vec<u8>,
 }
 
+/// How a path differs whose time alone changed.
+pub const TOUCHED: &str = "its time changed";
+
 /// A snapshot of a tree: every path with what lies there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree(BTreeMap<PathBuf, Leaf>);
@@ -103,7 +106,7 @@ impl Leaf {
             words.push(format!("{} names became {}", self.links, after.links));
         }
         if words.is_empty() && self.modified != after.modified {
-            words.push("its time changed".to_owned());
+            words.push(TOUCHED.to_owned());
         }
         (!words.is_empty()).then(|| words.join(", "))
     }

@@ -40,7 +40,9 @@ impl Layers {
         let scopes = if scopes.is_empty() {
             None
         } else {
-            Some(descriptor(strict().scope(scopes).and_then(Ruleset::create))?)
+            // Every ruleset refuses to move between directories unless it handles that and a rule allows it.
+            let inner = strict().handle_access(AccessFs::Refer).and_then(|ruleset| ruleset.scope(scopes));
+            Some(descriptor(inner.and_then(Ruleset::create))?)
         };
         Ok(Layers { abi, files, scopes })
     }
@@ -50,8 +52,8 @@ impl Layers {
         self.scopes.as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    /// Fills the outer ruleset with the plan's rules, and with what the standard descriptors already allow, and
-    /// enters it.
+    /// Fills the outer ruleset with the plan's rules, and with what the standard descriptors already allow, lets the
+    /// inner one refuse no move, and enters the outer one.
     pub(super) fn outer_steps(
         &self,
         plan: &LandlockPlan,
@@ -72,7 +74,13 @@ impl Layers {
             access: (*access & handled).bits(),
             of_files,
         });
-        rules.chain(standard).chain([Operation::Enter { ruleset }]).map(Step::from).collect()
+        let moves = self.inner().map(|ruleset| Operation::Allow {
+            ruleset,
+            path: c"/".to_owned(),
+            access: BitFlags::<AccessFs>::from(AccessFs::Refer).bits(),
+            of_files,
+        });
+        rules.chain(standard).chain(moves).chain([Operation::Enter { ruleset }]).map(Step::from).collect()
     }
 }
 
