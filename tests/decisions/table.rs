@@ -91,8 +91,11 @@ fn case(written: Written) -> Case {
 
 /// A policy that includes nothing.
 pub fn policy(name: &str, text: &str) -> Policy {
-    let source =
-        Source { origin: Origin::Given("a table".into()), name: "policy.fence".into(), text: text.to_owned() };
+    let source = Source {
+        origin: Origin::Given("a table".into()),
+        name: "policy.fence".into(),
+        text: text.to_owned(),
+    };
     let request = Request { mains: vec![source], ..Request::default() };
     let resolved = resolve(&request, &NoFiles);
     let errors: Vec<&str> = resolved
@@ -130,8 +133,11 @@ fn world(written: &WrittenWorld) -> World {
     }
     let path = |text: &str| AbsolutePath::new(text.as_bytes()).unwrap();
     world.links = written.links.iter().map(|(from, to)| (path(from), to.clone().into_bytes())).collect();
-    world.hosts =
-        written.hosts.iter().map(|(name, addresses)| (DomainName::new(name).unwrap(), addresses.clone())).collect();
+    world.hosts = written
+        .hosts
+        .iter()
+        .map(|(name, addresses)| (DomainName::new(name).unwrap(), addresses.clone()))
+        .collect();
     world.protected = written.protected.iter().map(|text| path(text)).collect();
     world
 }
