@@ -14,4 +14,5 @@ pub mod launch;
 pub mod linux;
 pub mod load;
 pub mod preflight;
+pub mod printer;
 pub mod trust;

@@ -1,11 +1,28 @@
 //! The command line: one thin file for each of fence's own words.
 
 mod arguments;
+mod artifact;
+mod distrust;
+mod fidelity;
+mod policy;
+mod remedy;
+mod run;
+mod screen;
 mod teaching;
 mod words;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
+
+use arguments::{Cli, Word};
+use screen::Screen;
+use words::{Kind, Route};
+
+/// What a word that does not run anything exits with when it could not answer.
+const UNABLE: u8 = 2;
 
 /// `0.1.0 (55982a1f0a)`: the version, and the commit where it is known.
 pub(crate) fn version() -> &'static str {
@@ -19,6 +36,59 @@ pub(crate) fn version() -> &'static str {
 
 /// Does what a command line says.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
-    let _ = arguments;
-    ExitCode::SUCCESS
+    let definition = Cli::command();
+    let code = match words::route(arguments, &definition) {
+        Route::Own(arguments) | Route::Run(arguments) => parsed(definition, arguments),
+        Route::Nothing => {
+            let _ = anstream::eprint!("{}", definition.clone().render_help().ansi());
+            run::FAILED
+        }
+        Route::NotYet(word, kind) => {
+            anstream::eprintln!(
+                "fence: `fence {word}` is not in this version; to run a program of that name: fence run -- {word}"
+            );
+            if kind == Kind::Runs { run::FAILED } else { UNABLE }
+        }
+        Route::Misplaced(word) => {
+            anstream::eprintln!(
+                "fence: `{word}` is a word of fence's own and stands first: fence {word} …; to run a program of that name: fence … -- {word}"
+            );
+            run::FAILED
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// Parses and does it.
+fn parsed(definition: clap::Command, arguments: Vec<OsString>) -> u8 {
+    let runs = arguments
+        .iter()
+        .skip(1)
+        .find(|word| !word.to_string_lossy().starts_with('-'))
+        .is_some_and(|word| word == "run");
+    let cli = definition.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    match cli {
+        Ok(cli) => done(cli),
+        Err(error) => {
+            let _ = error.print();
+            match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
+                _ if runs => run::FAILED,
+                _ => UNABLE,
+            }
+        }
+    }
+}
+
+/// Does what one word says; a failure is told in one sentence.
+fn done(cli: Cli) -> u8 {
+    let screen = Screen::new(&cli.global);
+    let (result, failed) = match cli.word {
+        Word::Run(run) => (run::run(&run, screen), run::FAILED),
+        _ => (Ok(UNABLE), UNABLE),
+    };
+    result.unwrap_or_else(|error| {
+        screen.say(&crate::audit::visible(&format!("{error:#}")));
+        failed
+    })
 }

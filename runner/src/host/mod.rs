@@ -9,11 +9,13 @@ mod calls;
 mod features;
 mod files;
 mod git;
+mod named;
 mod person;
 
 pub use features::features;
 pub use files::{ProbedFiles, read_entry};
 pub use git::{Repository, repository};
+pub use named::named_variables;
 pub use person::{people_homes, person};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,11 +3,13 @@
 //! This is told as what it is: a check of what can be read beforehand. What a command starts in turn is not
 //! seen here.
 
+mod judge;
 mod lookup;
 mod shell;
 mod world;
 mod wrapper;
 
+pub use judge::{Judge, Refusal};
 pub use lookup::{Lookup, NotFound, Program, look_up};
 pub use shell::{Invocation, ShellError, Word, invocations};
 pub use world::world;

@@ -1,0 +1,101 @@
+//! `fence run --artifact`
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use fence_compiler::artifact::{ARTIFACT_VERSION, Artifact, Lowering, differences};
+use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::fidelity::{Enforcement, Level};
+use fence_compiler::source::Sources;
+
+use super::fidelity;
+use super::policy::{host, refuse_wide_workspace};
+use super::run::{Prepared, shown, surroundings, tell_findings};
+use super::screen::{Screen, Verbosity};
+use crate::audit::visible;
+use crate::host::ProbedFiles;
+
+/// The largest artifact there is.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// Reads an artifact, and lowers its policy for this machine; says which facts differ from those it was compiled
+/// with, and refuses if a rule would be enforced less faithfully than then. `None` if that has been told.
+pub(super) fn prepare(
+    file: &Path,
+    also_protected: Vec<AbsolutePath>,
+    screen: Screen,
+) -> anyhow::Result<Option<Prepared>> {
+    let artifact = read(file)?;
+    let place = surroundings()?;
+    let policy = artifact.policy;
+    refuse_wide_workspace(&place, &policy)?;
+    let host = host(&place, &policy, also_protected);
+    let compiled =
+        fence_compiler::artifact::compile(policy, host, &mut ProbedFiles, env!("CARGO_PKG_VERSION"));
+    if !tell_findings(&compiled.diagnostics, &Sources::default(), screen) {
+        return Ok(None);
+    }
+    let now = compiled.value;
+    if screen.verbosity == Verbosity::Verbose {
+        for difference in differences((&artifact.host, &artifact.files), (&now.host, &now.files)) {
+            screen.say(&format!("not as when it was compiled: {}", visible(&difference)));
+        }
+    } else {
+        let differing = differences((&artifact.host, &artifact.files), (&now.host, &now.files)).len();
+        if differing > 0 {
+            screen.note(&format!(
+                "{differing} facts differ from when `{}` was compiled, so it is lowered anew (-v names them)",
+                shown(file)
+            ));
+        }
+    }
+    let fallen: Vec<&Enforcement> =
+        now.fidelity.iter().filter(|enforcement| falls(enforcement, &artifact.fidelity)).collect();
+    if !fallen.is_empty() {
+        let mut text = String::from("here rules would be enforced less faithfully than the artifact says");
+        for enforcement in fallen {
+            text.push_str(&format!("\n  {}", fidelity::line(&now.policy, enforcement)));
+        }
+        text.push_str("\n  compile the policy on this machine and read what it says: fence compile");
+        screen.say(&text);
+        return Ok(None);
+    }
+    let Lowering::Native { plan } = now.lowering;
+    Ok(Some(Prepared {
+        told: format!("artifact {}", shown(file)),
+        policy: now.policy,
+        host: now.host,
+        plan,
+        fidelity: now.fidelity,
+    }))
+}
+
+/// Whether something is weaker now and was not then.
+fn falls(now: &Enforcement, then: &[Enforcement]) -> bool {
+    let was =
+        then.iter().find(|enforcement| enforcement.what == now.what).map(|enforcement| enforcement.level);
+    now.level == Level::Weaker && was != Some(Level::Weaker)
+}
+
+fn read(file: &Path) -> anyhow::Result<Artifact> {
+    let cannot = || format!("cannot read the artifact `{}`", shown(file));
+    let size = std::fs::metadata(file).with_context(cannot)?.len();
+    if size > LARGEST {
+        bail!("`{}` is no artifact: it is larger than 64 MiB", shown(file));
+    }
+    let text = std::fs::read(file).with_context(cannot)?;
+    #[derive(serde::Deserialize)]
+    struct Version {
+        artifact: u32,
+    }
+    let version: Version = serde_json::from_slice(&text)
+        .with_context(|| format!("`{}` is no artifact (`fence compile` makes one)", shown(file)))?;
+    if version.artifact != ARTIFACT_VERSION {
+        bail!(
+            "`{}` is an artifact of version {}, this fence knows {ARTIFACT_VERSION}",
+            shown(file),
+            version.artifact
+        );
+    }
+    serde_json::from_slice(&text).with_context(|| format!("the artifact `{}` is damaged", shown(file)))
+}

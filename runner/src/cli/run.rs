@@ -1,0 +1,385 @@
+//! `fence run`
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::diagnostic::{Diagnostic, Severity, render};
+use fence_compiler::fidelity::Enforcement;
+use fence_compiler::host::Host;
+use fence_compiler::lower::linux::lower;
+use fence_compiler::plan::{EnvironmentPlan, LinuxPlan};
+use fence_compiler::policy::Policy;
+use fence_compiler::question::{Reason, Verdict};
+use fence_compiler::source::Sources;
+
+use super::arguments::Run;
+use super::policy::{How, enter, has_errors, host, load, refuse_wide_workspace};
+use super::remedy::{reasons, remedy};
+use super::screen::{Screen, Verbosity};
+use super::{artifact, distrust, fidelity, words};
+use crate::audit::{Event, EventSource, Log, visible};
+use crate::host::{ProbedFiles, Surroundings};
+use crate::launch::{self, Options, Outcome, Standard, Timings};
+use crate::preflight::{Judge, Lookup, NotFound, Program, Refusal, invocations, look_up};
+
+/// What fence's own failures exit with.
+pub(super) const FAILED: u8 = 125;
+const REFUSED: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// Runs a command under a policy, and exits as it does.
+pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
+    let prepared = match &arguments.artifact {
+        Some(file) => {
+            if let Some(directory) = &arguments.chosen.changes.directory {
+                enter(directory)?;
+            }
+            artifact::prepare(file, protected_log(arguments)?, screen)?
+        }
+        None => prepare(arguments, screen)?,
+    };
+    let Some(prepared) = prepared else { return Ok(FAILED) };
+    tell_before(&prepared, screen);
+    let log = arguments.log.as_deref().map(Log::open).transpose()?;
+    let started = Started { prepared: &prepared, arguments, screen, log };
+    started.run()
+}
+
+/// Everything that is known before the command is looked at.
+pub(super) struct Prepared {
+    /// What the policy is called, and how it was chosen, for `-v`.
+    pub told: String,
+    /// The policy.
+    pub policy: Policy,
+    /// The machine.
+    pub host: Host,
+    /// What is applied.
+    pub plan: LinuxPlan,
+    /// How faithfully.
+    pub fidelity: Vec<Enforcement>,
+}
+
+/// Finds, resolves and lowers the policy; `None` if what is wrong with it has been told.
+fn prepare(arguments: &Run, screen: Screen) -> anyhow::Result<Option<Prepared>> {
+    let loaded = load(&arguments.chosen.policy, &arguments.chosen.changes)?;
+    let sources = &loaded.resolved.sources;
+    if !tell_findings(&loaded.resolved.diagnostics, sources, screen) {
+        return Ok(None);
+    }
+    let policy = &loaded.resolved.policy;
+    if let How::Found { found, closure } = &loaded.how
+        && distrust::refused(&loaded, found, closure, screen)?
+    {
+        return Ok(None);
+    }
+    refuse_wide_workspace(&loaded.place, policy)?;
+    let host = host(&loaded.place, policy, protected_log(arguments)?);
+    let lowered = lower(policy, &host, &mut ProbedFiles);
+    if !tell_findings(&lowered.diagnostics, sources, screen) {
+        return Ok(None);
+    }
+    let name = policy.sources.first().map_or("?", |source| source.name.as_str());
+    Ok(Some(Prepared {
+        told: format!("policy {} ({})", visible(name), loaded.how.told()),
+        policy: loaded.resolved.policy,
+        host,
+        plan: lowered.plan,
+        fidelity: lowered.fidelity,
+    }))
+}
+
+/// The log's file, which the command must not rewrite.
+fn protected_log(arguments: &Run) -> anyhow::Result<Vec<AbsolutePath>> {
+    let Some(log) = &arguments.log else { return Ok(Vec::new()) };
+    // Made before the plan, so that there is something to hold.
+    Log::open(log)?;
+    let real = log.canonicalize().with_context(|| format!("cannot use the log `{}`", log.display()))?;
+    Ok(AbsolutePath::new(real.as_os_str().as_bytes())
+        .into_iter()
+        .filter(|path| !path.is_within(&dev()))
+        .collect())
+}
+
+fn dev() -> AbsolutePath {
+    AbsolutePath::root().join(b"dev")
+}
+
+/// Tells the errors among findings (with `-v`, all of them); whether there was none.
+pub(super) fn tell_findings(diagnostics: &[Diagnostic], sources: &Sources, screen: Screen) -> bool {
+    let told: Vec<Diagnostic> = diagnostics
+        .iter()
+        .filter(|found| found.severity == Severity::Error || screen.verbosity == Verbosity::Verbose)
+        .cloned()
+        .collect();
+    if !told.is_empty() {
+        screen.tell(&render::text(&told, sources, screen.err));
+    }
+    !has_errors(diagnostics)
+}
+
+/// What a person should know before the command starts.
+fn tell_before(prepared: &Prepared, screen: Screen) {
+    if screen.verbosity == Verbosity::Verbose {
+        screen.say(&prepared.told);
+        for enforcement in &prepared.fidelity {
+            screen.tell(&format!("  {}", fidelity::line(&prepared.policy, enforcement)));
+        }
+    }
+    if let Some(summary) = fidelity::summary(&prepared.fidelity) {
+        screen.note(&summary);
+    }
+    let under_sudo = std::env::var_os("SUDO_UID").is_some_and(|uid| uid != "0");
+    if prepared.host.person.uid == 0 && under_sudo {
+        screen.note(&format!(
+            "under sudo the home (`{}`), the policy and fence's state are root's",
+            prepared.host.person.home
+        ));
+    }
+    let cwd = Path::new(OsStr::from_bytes(prepared.host.cwd.as_bytes()));
+    if let Some(owner) = launch::unreachable_owner(cwd) {
+        let reach = match owner.reach {
+            launch::Reach::Read => "cannot be written",
+            launch::Reach::Nothing => "cannot be read or written",
+        };
+        screen.note(&format!(
+            "`{}` belongs to user {}, and root has no special rights inside: it {reach} there; run fence as that user (sudo -u '#{}' fence …)",
+            prepared.host.cwd, owner.uid, owner.uid
+        ));
+    }
+}
+
+/// A run that is about to start.
+struct Started<'a> {
+    prepared: &'a Prepared,
+    arguments: &'a Run,
+    screen: Screen,
+    log: Option<Log>,
+}
+
+impl Started<'_> {
+    fn run(mut self) -> anyhow::Result<u8> {
+        let environment = environment(self.prepared);
+        let path = environment.iter().find_map(|(name, value)| (name == "PATH").then(|| value.as_os_str()));
+        let argv = self.argv()?;
+        let asked = argv.first().cloned().unwrap_or_default();
+        let judge = Judge { policy: &self.prepared.policy, host: &self.prepared.host };
+        let lookup = Lookup { program: &asked, path, cwd: &self.prepared.host.cwd };
+        let program = match look_up(lookup, |program| !hidden(program) && judge.program(program).is_ok()) {
+            Ok(program) => program,
+            Err(problem) => return self.not_started(&asked, problem),
+        };
+        if let Err(refusal) = self.judged(&judge, &asked, &program, &argv, path) {
+            return self.refused(&refusal);
+        }
+        let command = launch::Command {
+            program: c_string(program.path.as_bytes())?,
+            argv: argv.iter().map(|word| c_string(word.as_bytes())).collect::<anyhow::Result<_>>()?,
+            environment: environment
+                .iter()
+                .map(|(name, value)| c_string(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
+                .collect::<anyhow::Result<_>>()?,
+        };
+        self.launch(&command)
+    }
+
+    /// The words of the command: those given, or the shell's with the text.
+    fn argv(&self) -> anyhow::Result<Vec<OsString>> {
+        let Some(text) = &self.arguments.text else {
+            if self.arguments.command.first().is_some_and(|word| word.is_empty()) {
+                bail!("the command is empty");
+            }
+            return Ok(self.arguments.command.clone());
+        };
+        let mut argv = vec![self.arguments.shell.clone().into_os_string(), "-c".into(), text.clone()];
+        argv.extend(self.arguments.command.iter().cloned());
+        Ok(argv)
+    }
+
+    /// Judges the command, and what its wrappers and its shell text start.
+    fn judged(
+        &self,
+        judge: &Judge<'_>,
+        asked: &OsStr,
+        program: &Program,
+        argv: &[OsString],
+        path: Option<&OsStr>,
+    ) -> Result<(), Refusal> {
+        let text: Vec<String> = argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        judge.start(&asked.to_string_lossy(), Some(program), &text)?;
+        let words = text.iter().cloned().map(crate::preflight::Word::Known).collect();
+        if let Some(line) = &self.arguments.text
+            && let Err(error) = invocations(&line.to_string_lossy())
+        {
+            self.screen.note(&format!("{error}; its commands are not judged before they start"));
+        }
+        judge.within(crate::preflight::Invocation { words }, path)
+    }
+
+    /// Says why there is no program.
+    fn not_started(&mut self, asked: &OsStr, problem: NotFound) -> anyhow::Result<u8> {
+        let shown = visible(&asked.to_string_lossy());
+        match problem {
+            NotFound::Missing => {
+                let near = words::near(&asked.to_string_lossy())
+                    .map(|near| format!("; did you mean `fence {near}`"))
+                    .unwrap_or_default();
+                self.screen.say(&format!("`{shown}` was not found{near}"));
+                Ok(NOT_FOUND)
+            }
+            NotFound::NotExecutable(path) => {
+                self.screen.say(&format!("`{path}` cannot be executed: it is no executable file"));
+                Ok(REFUSED)
+            }
+            NotFound::Refused(program) if hidden(&program) => {
+                self.screen.say(&format!(
+                    "`{}` is not there inside: `/tmp` is private to each run; copy the program to the workspace",
+                    program.path
+                ));
+                Ok(NOT_FOUND)
+            }
+            NotFound::Refused(program) => {
+                let judge = Judge { policy: &self.prepared.policy, host: &self.prepared.host };
+                match judge.program(&program) {
+                    Err(refusal) => self.refused(&refusal),
+                    Ok(()) => bail!("`{}` was refused and then allowed", program.path),
+                }
+            }
+        }
+    }
+
+    /// Tells and logs a refusal before the start.
+    fn refused(&mut self, refusal: &Refusal) -> anyhow::Result<u8> {
+        let policy = &self.prepared.policy;
+        let event = Event::decided(
+            EventSource::Preflight,
+            refusal.action,
+            refusal.item.clone(),
+            Verdict::Denied,
+            &refusal.decision.reason,
+            policy,
+        );
+        let mut text = format!("the policy refuses `{} {}`", refusal.action, visible(&refusal.item));
+        for reason in reasons(policy, &refusal.decision) {
+            text.push_str(&format!("\n  {reason}"));
+        }
+        if let Some(remedy) = remedy(policy, refusal.action, Some(&refusal.item), &refusal.decision) {
+            text.push_str(&format!("\n  {remedy}"));
+        }
+        self.screen.say(&text);
+        self.add(&event)?;
+        Ok(REFUSED)
+    }
+
+    fn add(&mut self, event: &Event) -> anyhow::Result<()> {
+        self.log.as_mut().map_or(Ok(()), |log| Ok(log.add(event)?))
+    }
+
+    fn launch(mut self, command: &launch::Command) -> anyhow::Result<u8> {
+        let timings = if self.arguments.timings { Timings::On } else { Timings::Off };
+        let options = Options { timings, standard: Standard::Released };
+        let (outcome, measured) = match start(&self.prepared.plan, command, &options) {
+            Ok(ended) => ended,
+            Err(error) => {
+                self.screen.say(&visible(&error.to_string()));
+                return Ok(u8::try_from(error.exit_code()).unwrap_or(FAILED));
+            }
+        };
+        if self.arguments.timings {
+            for timing in measured {
+                self.screen.tell(&format!(
+                    "{:>10.3} ms  {}",
+                    timing.took.as_secs_f64() * 1e3,
+                    timing.phase.name()
+                ));
+            }
+        }
+        if outcome == Outcome::TimedOut {
+            self.timed_out(command)?;
+        }
+        Ok(u8::try_from(outcome.exit_code() & 0xff).unwrap_or(FAILED))
+    }
+
+    /// Tells and logs that a limit ended the command.
+    fn timed_out(&mut self, command: &launch::Command) -> anyhow::Result<()> {
+        use fence_compiler::policy::LimitKind;
+        let policy = &self.prepared.policy;
+        let limit = policy
+            .limits
+            .iter()
+            .filter(|limit| limit.kind == LimitKind::Time)
+            .min_by_key(|limit| limit.amount);
+        let Some(limit) = limit else { return Ok(()) };
+        let statement = crate::printer::limit(limit);
+        let place = crate::printer::place(policy, limit.written);
+        self.screen.note(&format!("ended by `{}` ({place})", visible(&statement)));
+        let item = command.program.to_string_lossy().into_owned();
+        let reason = Reason::AlwaysClosed(format!("{statement} ({place})"));
+        let event = Event::decided(EventSource::Fence, "time", item, Verdict::Denied, &reason, policy);
+        self.add(&event)
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn start(
+    plan: &LinuxPlan,
+    command: &launch::Command,
+    options: &Options,
+) -> Result<(Outcome, Vec<launch::Timing>), launch::Error> {
+    crate::linux::run_measured(plan, command, options)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start(
+    _: &LinuxPlan,
+    _: &launch::Command,
+    _: &Options,
+) -> Result<(Outcome, Vec<launch::Timing>), launch::Error> {
+    Err(launch::Error::Plan("this version runs commands on Linux only".to_owned()))
+}
+
+/// Whether a file lies where the sandbox has a directory of its own.
+fn hidden(program: &Program) -> bool {
+    AbsolutePath::new(b"/tmp")
+        .is_some_and(|tmp| program.path.is_within(&tmp) || program.resolved.is_within(&tmp))
+}
+
+/// The whole environment of the command: what the plan passes on and sets, and fence's own, which decide nothing.
+fn environment(prepared: &Prepared) -> Vec<(OsString, OsString)> {
+    let EnvironmentPlan { pass, set } = &prepared.plan.environment;
+    let mut environment: Vec<(OsString, OsString)> = Vec::with_capacity(pass.len() + set.len() + 2);
+    for name in pass {
+        if let Some(value) = std::env::var_os(name) {
+            let value = if name == "PWD" { working_directory(&prepared.host.cwd, value) } else { value };
+            environment.push((name.into(), value));
+        }
+    }
+    environment.extend(set.iter().map(|(name, value)| (name.into(), value.into())));
+    environment.push(("FENCE".into(), env!("CARGO_PKG_VERSION").into()));
+    let name = prepared.policy.name.clone().or_else(|| Some(prepared.policy.sources.first()?.name.clone()));
+    environment.push(("FENCE_POLICY".into(), name.unwrap_or_default().into()));
+    environment
+}
+
+/// The caller's `PWD` if it leads to the directory that the command starts in, else that directory.
+fn working_directory(cwd: &AbsolutePath, told: OsString) -> OsString {
+    let leads =
+        Path::new(&told).canonicalize().is_ok_and(|real| real.as_os_str().as_bytes() == cwd.as_bytes());
+    if leads { told } else { OsString::from_vec(cwd.as_bytes().to_vec()) }
+}
+
+fn c_string(bytes: &[u8]) -> anyhow::Result<CString> {
+    CString::new(bytes).map_err(|_| anyhow!("a NUL byte cannot stand in a command or its environment"))
+}
+
+/// The surroundings of an artifact's run.
+pub(super) fn surroundings() -> anyhow::Result<Surroundings> {
+    Ok(Surroundings::of(None)?)
+}
+
+/// A path as a person may write it on a command line.
+pub(super) fn shown(path: &Path) -> String {
+    visible(&PathBuf::from(path).to_string_lossy())
+}

@@ -1,0 +1,359 @@
+//! Prints a typed policy as text that compiles to the same rules.
+
+use std::fmt::Display;
+
+use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::fidelity::limit_name;
+use fence_compiler::pattern::{Component, ConnectPattern, PathPattern, Root, Value, ValuePart, Variable};
+use fence_compiler::policy::{
+    Acceptance, Effect, Item, LeftOut, LeftOutStatement, Limit, LimitKind, NameAction, PathAction, Policy,
+    Rule, Secret, SecretHolder, SetVariable, Subject, Tls, Upstream, Written,
+};
+use fence_compiler::question::Platform;
+use fence_compiler::source::Origin;
+
+use crate::audit::visible;
+
+/// The widest that a statement is before its items go onto lines of their own.
+const WIDTH: usize = 100;
+
+/// A policy as a text: every rule with the place it comes from, and what was left out, and why. It compiles to
+/// the same rules, limits, secrets and settings; tests stay where they are written.
+#[must_use]
+pub fn policy(policy: &Policy) -> String {
+    let printer = Printer { policy };
+    let mut text = String::from("fence 1\n");
+    if let Some(name) = &policy.name {
+        text.push_str(&format!("policy {name}"));
+        if let Some(description) = &policy.description {
+            text.push_str(&format!(" {}", string(description)));
+        }
+        text.push('\n');
+    }
+    for changed in &policy.changed {
+        text.push_str(&format!(
+            "\n# --set changed `{}` to {}\n",
+            visible(&changed.name),
+            string(&changed.value)
+        ));
+    }
+    printer.statements(&mut text);
+    for left_out in &policy.left_out {
+        text.push_str(&printer.left_out(left_out));
+    }
+    text
+}
+
+/// A rule as one statement, without its platform.
+#[must_use]
+pub fn rule(policy: &Policy, rule: &Rule) -> String {
+    Printer { policy }.rule(rule)
+}
+
+/// A limit as one statement, without its platform.
+#[must_use]
+pub fn limit(limit: &Limit) -> String {
+    let clause = match limit.acceptance {
+        Acceptance::Exact => "",
+        Acceptance::BestEffort => " best-effort",
+        Acceptance::Cheaply => " cheaply",
+        Acceptance::BestEffortCheaply => " best-effort cheaply",
+    };
+    let note = note(limit.label.as_deref(), limit.because.as_deref());
+    format!("limit {} {}{clause}{note}", limit_name(limit.kind), amount(limit.kind, limit.amount))
+}
+
+/// `policy.fence:12`: where something stands.
+#[must_use]
+pub fn place(policy: &Policy, written: Written) -> String {
+    let name = policy.sources.get(written.source.0 as usize).map_or("?", |source| source.name.as_str());
+    format!("{}:{}", visible(name), written.line)
+}
+
+struct Printer<'a> {
+    policy: &'a Policy,
+}
+
+/// A statement with what decides where it is printed.
+struct Statement {
+    written: Written,
+    platform: Option<Platform>,
+    text: String,
+}
+
+impl Printer<'_> {
+    /// All statements, by text and line; those for one platform in a block of it.
+    fn statements(&self, text: &mut String) {
+        let mut statements: Vec<Statement> = Vec::new();
+        let mut add = |written, platform, text| statements.push(Statement { written, platform, text });
+        for rule in &self.policy.rules {
+            add(rule.written, rule.platform, self.rule(rule));
+        }
+        for (name, set) in &self.policy.set {
+            add(set.written, None, self.set(name, set));
+        }
+        for secret in &self.policy.secrets {
+            add(secret.written, None, self.secret(secret));
+        }
+        for written in &self.policy.limits {
+            add(written.written, written.platform, limit(written));
+        }
+        for upstream in &self.policy.upstreams {
+            add(upstream.written, None, self.upstream(upstream));
+        }
+        statements.sort_by_key(|statement| (statement.written.source, statement.written.start));
+        let mut source = None;
+        for statement in &statements {
+            if source != Some(statement.written.source) {
+                source = Some(statement.written.source);
+                let from = self.policy.sources.get(statement.written.source.0 as usize);
+                text.push_str(&format!("\n# {}\n", from.map_or("?".into(), |from| visible(&from.name))));
+            }
+            let place = place(self.policy, statement.written);
+            match statement.platform {
+                None => text.push_str(&format!("{}  # {place}\n", statement.text)),
+                Some(platform) => text.push_str(&format!(
+                    "on {} {{\n  {}  # {place}\n}}\n",
+                    platform_name(platform),
+                    statement.text.replace('\n', "\n  ")
+                )),
+            }
+        }
+        match self.policy.tls {
+            Some(Tls::Strict) => text.push_str("\ntls strict\n"),
+            Some(Tls::Relaxed) => text.push_str("\ntls relaxed\n"),
+            None => {}
+        }
+    }
+
+    fn rule(&self, rule: &Rule) -> String {
+        let effect = match rule.effect {
+            Effect::Allow => "allow",
+            Effect::Deny => "deny",
+            Effect::Never => "never",
+        };
+        let (actions, items, except) = self.subject(&rule.subject);
+        let clause = match rule.acceptance {
+            Acceptance::Exact => "",
+            Acceptance::BestEffort => " best-effort",
+            Acceptance::Cheaply => " cheaply",
+            Acceptance::BestEffortCheaply => " best-effort cheaply",
+        };
+        let mut text = format!("{effect} {actions}");
+        list(&mut text, &items);
+        if !except.is_empty() {
+            text.push_str("\n      except");
+            list(&mut text, &except);
+        }
+        let end = format!("{clause}{}", note(rule.label.as_deref(), rule.because.as_deref()));
+        if text.lines().last().unwrap_or_default().chars().count() + end.chars().count() > WIDTH {
+            text.push_str("\n     ");
+        }
+        text.push_str(&end);
+        text
+    }
+
+    fn subject(&self, subject: &Subject) -> (String, Vec<String>, Vec<String>) {
+        match subject {
+            Subject::Path { actions, items, except } => {
+                let actions = actions.iter().map(|action| path_action(*action)).collect::<Vec<_>>().join(" ");
+                let paths = |items: &[Item<PathPattern>]| {
+                    items.iter().map(|item| word(&self.path(&item.pattern))).collect()
+                };
+                (actions, paths(items), paths(except))
+            }
+            Subject::Run { items, except } => ("run".to_owned(), words(items), words(except)),
+            Subject::Connect { items, except } => ("connect".to_owned(), words(items), words(except)),
+            Subject::Http { items, except } => ("http".to_owned(), words(items), words(except)),
+            Subject::Listen { items, except } => ("listen".to_owned(), words(items), words(except)),
+            Subject::Name { action, items, except } => {
+                (name_action(*action).to_owned(), words(items), words(except))
+            }
+            Subject::Ssh { items, except } => ("ssh".to_owned(), words(items), words(except)),
+            Subject::Tty => ("tty".to_owned(), Vec::new(), Vec::new()),
+        }
+    }
+
+    /// A path pattern; `$policy_dir` is written out, for the text may be read elsewhere.
+    fn path(&self, pattern: &PathPattern) -> String {
+        let Some(directory) = self.policy_dir(&pattern.root) else { return pattern.to_string() };
+        let mut components: Vec<Component> = directory
+            .components()
+            .map(|name| Component::Literal(String::from_utf8_lossy(name).into_owned()))
+            .collect();
+        components.extend(pattern.components.iter().cloned());
+        PathPattern { root: Root::Slash, components }.to_string()
+    }
+
+    fn policy_dir(&self, root: &Root) -> Option<AbsolutePath> {
+        match root {
+            Root::Variable(Variable::PolicyDir(id)) => {
+                match &self.policy.sources.get(id.0 as usize)?.origin {
+                    Origin::File(path) | Origin::User(path) | Origin::Machine(path) => path.parent(),
+                    Origin::BuiltIn(_) | Origin::Given(_) => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn value(&self, value: &Value) -> String {
+        let parts = value.0.iter().map(|part| match part {
+            ValuePart::Variable(variable) => match self.policy_dir(&Root::Variable(variable.clone())) {
+                Some(directory) => {
+                    ValuePart::Text(String::from_utf8_lossy(directory.as_bytes()).into_owned())
+                }
+                None => part.clone(),
+            },
+            ValuePart::Text(_) => part.clone(),
+        });
+        Value(parts.collect()).to_string()
+    }
+
+    fn set(&self, name: &str, set: &SetVariable) -> String {
+        let note = note(set.label.as_deref(), set.because.as_deref());
+        format!("set env {name} = {}{note}", string(&self.value(&set.value)))
+    }
+
+    fn secret(&self, secret: &Secret) -> String {
+        let holder = match &secret.holder {
+            SecretHolder::Env(name) => format!("env {name}"),
+            SecretHolder::File(path) => format!("file {}", word(&self.path(path))),
+        };
+        let mut text = format!("secret {holder} to");
+        let hosts: Vec<String> =
+            secret.to.iter().map(|item: &Item<ConnectPattern>| word(&item.pattern.to_string())).collect();
+        list(&mut text, &hosts);
+        text.push_str(&note(secret.label.as_deref(), secret.because.as_deref()));
+        text
+    }
+
+    fn upstream(&self, upstream: &Upstream) -> String {
+        let host =
+            if upstream.host.contains(':') { format!("[{}]", upstream.host) } else { upstream.host.clone() };
+        let mut text = format!("upstream {}://{host}:{}", upstream.scheme, upstream.port);
+        if !upstream.hosts.is_empty() {
+            text.push_str(" for");
+            list(&mut text, &words(&upstream.hosts));
+        }
+        text
+    }
+
+    fn left_out(&self, left_out: &LeftOut) -> String {
+        let (statement, written) = match &left_out.statement {
+            LeftOutStatement::Rule(rule) => (self.rule(rule), rule.written),
+            LeftOutStatement::Limit(written) => (limit(written), written.written),
+            LeftOutStatement::Secret(secret) => (self.secret(secret), secret.written),
+            LeftOutStatement::Set { name, set } => (self.set(name, set), set.written),
+            LeftOutStatement::Include { policy, written } => (format!("include {}", word(policy)), *written),
+        };
+        let statement = statement.replace('\n', "\n#   ");
+        format!(
+            "\n# left out by {} without {} because {}:\n#   {statement}  # {}\n",
+            place(self.policy, left_out.written),
+            visible(&left_out.label),
+            string(&left_out.because),
+            place(self.policy, written)
+        )
+    }
+}
+
+/// Adds items to a statement, and goes to a new line after a comma where it grows too wide.
+fn list(text: &mut String, items: &[String]) {
+    let mut width = text.lines().last().unwrap_or_default().chars().count();
+    for (at, item) in items.iter().enumerate() {
+        let more = item.chars().count() + 2;
+        if at > 0 {
+            text.push(',');
+        }
+        if at > 0 && width + more > WIDTH {
+            text.push_str("\n      ");
+            width = 6;
+        } else {
+            text.push(' ');
+        }
+        text.push_str(item);
+        width += more;
+    }
+}
+
+fn words<P: Display>(items: &[Item<P>]) -> Vec<String> {
+    items.iter().map(|item| word(&item.pattern.to_string())).collect()
+}
+
+/// An item as a word where it can be one, else as a string.
+fn word(item: &str) -> String {
+    const CLAUSES: [&str; 10] =
+        ["except", "without", "to", "best-effort", "cheaply", "as", "because", "by", "for", "="];
+    let plain = !item.is_empty()
+        && !item.starts_with('#')
+        && !CLAUSES.contains(&item)
+        && !item.contains([' ', '\t', '\n', ',', '"', '{', '}', '\\'])
+        && visible(item) == item;
+    if plain { item.to_owned() } else { string(item) }
+}
+
+/// A string of the language.
+fn string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            c => quoted.push_str(&visible(c.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn note(label: Option<&str>, because: Option<&str>) -> String {
+    let label = label.map(|label| format!(" as {label}")).unwrap_or_default();
+    let because = because.map(|because| format!(" because {}", string(because))).unwrap_or_default();
+    format!("{label}{because}")
+}
+
+fn amount(kind: LimitKind, amount: u64) -> String {
+    let units: &[(u64, &str)] = match kind {
+        LimitKind::Time | LimitKind::Cpu | LimitKind::ConnectTime | LimitKind::IdleTime => {
+            &[(3_600_000, "h"), (60_000, "m"), (1_000, "s")]
+        }
+        LimitKind::Memory | LimitKind::FileSize => &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")],
+        LimitKind::Processes | LimitKind::Files => &[],
+    };
+    let unit = units.iter().find(|(size, _)| amount > 0 && amount % size == 0);
+    unit.map_or_else(|| amount.to_string(), |(size, name)| format!("{}{name}", amount / size))
+}
+
+/// The word of a platform.
+#[must_use]
+pub fn platform_name(platform: Platform) -> &'static str {
+    match platform {
+        Platform::Linux => "linux",
+        Platform::MacOs => "macos",
+    }
+}
+
+/// The word of an action on paths.
+#[must_use]
+pub fn path_action(action: PathAction) -> &'static str {
+    match action {
+        PathAction::Read => "read",
+        PathAction::Write => "write",
+        PathAction::Exec => "exec",
+        PathAction::Socket => "socket",
+        PathAction::Device => "device",
+    }
+}
+
+/// The word of an action on names.
+#[must_use]
+pub fn name_action(action: NameAction) -> &'static str {
+    match action {
+        NameAction::Env => "env",
+        NameAction::Syscall => "syscall",
+        NameAction::MachLookup => "mach-lookup",
+        NameAction::MachRegister => "mach-register",
+        NameAction::IoKit => "iokit",
+    }
+}
