@@ -3,6 +3,7 @@
 //! [`parse`] is total: it returns the syntax tree of everything it understood *and* an error for
 //! each thing it did not. It knows nothing of files, of platforms, or of what a rule means.
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 mod characters;
