@@ -4,11 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::bytes;
 use crate::diagnostic::Checked;
-use crate::fidelity::Enforcement;
+use crate::fidelity::{Enforced, Enforcement, Level, limit_name};
 use crate::host::{FileFacts, Files, Host, Recorder};
 use crate::lower::linux;
-use crate::plan::LinuxPlan;
+use crate::plan::{self, LinuxPlan};
 use crate::policy::Policy;
 
 /// The version of the artifact's form.
@@ -64,6 +65,48 @@ pub fn compile(policy: Policy, host: Host, files: &mut dyn Files, fence: &str) -
         lowering: Lowering::Native { plan: lowered.plan },
     };
     Checked { value, diagnostics: lowered.diagnostics }
+}
+
+/// Writes an artifact down as a person reads it: what the target applies, and how faithfully each rule holds.
+#[must_use]
+pub fn text(artifact: &Artifact) -> String {
+    let Lowering::Native { plan } = &artifact.lowering;
+    let mut out = plan::text(plan, &artifact.policy);
+    out.push_str("fidelity\n");
+    for told in &artifact.fidelity {
+        out.push_str(&format!("  {}: {}\n", subject(told.what, &artifact.policy), level(told.level)));
+        for line in told.why.iter().chain(&told.notes) {
+            out.push_str(&format!("    {}\n", bytes::escape(line.as_bytes())));
+        }
+    }
+    out
+}
+
+fn subject(what: Enforced, policy: &Policy) -> String {
+    match what {
+        Enforced::Rule(rule) => plan::name(rule, policy).unwrap_or_else(|| format!("rule {}", rule.0)),
+        Enforced::Limit(number) => match policy.limits.get(number as usize) {
+            Some(limit) => format!("limit {}", limit_name(limit.kind)),
+            None => format!("limit {number}"),
+        },
+        Enforced::Secret(number) => format!("secret {}", number + 1),
+        Enforced::Upstream(number) => format!("upstream {}", number + 1),
+        Enforced::Tls => "tls".to_owned(),
+    }
+}
+
+fn level(level: Level) -> &'static str {
+    match level {
+        Level::Exact => "exact",
+        Level::Stricter => "stricter",
+        Level::Weaker => "weaker",
+    }
+}
+
+/// The JSON Schema of an artifact.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Artifact).to_value()
 }
 
 /// The hash over the hashes of all texts, in their order, one a line.

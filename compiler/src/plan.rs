@@ -2,6 +2,11 @@
 //!
 //! Every target for Linux (native, bwrap, Landlock alone) is made from this one plan.
 
+mod text;
+
+pub(crate) use text::name;
+pub use text::text;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;

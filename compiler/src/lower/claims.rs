@@ -56,8 +56,10 @@ pub(super) struct Wild {
 
 /// Everything that is said about places.
 pub(super) struct Claims {
-    /// The rules of the policy, by number, then fence itself.
+    /// The rules of the policy, by number, then what fence itself closes.
     pub parties: Vec<Party>,
+    /// How many of them are rules.
+    pub rules: usize,
     /// What they claim.
     pub list: Vec<Claim>,
     /// What cannot be looked up.
@@ -103,8 +105,9 @@ pub(super) fn gather(
     files: &mut dyn Files,
     findings: &mut Findings,
 ) -> Claims {
-    let parties = policy.rules.iter().map(party).collect();
-    let claims = Claims { parties, list: Vec::new(), wild: Vec::new(), links: BTreeMap::new() };
+    let parties: Vec<Party> = policy.rules.iter().map(party).collect();
+    let rules = parties.len();
+    let claims = Claims { parties, rules, list: Vec::new(), wild: Vec::new(), links: BTreeMap::new() };
     let mut gatherer = Gatherer { claims, values, files, findings };
     for (number, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| is_for_linux(rule)) {
         let Subject::Path { actions, items, except } = &rule.subject else { continue };

@@ -71,7 +71,7 @@ impl<'a> Judge<'a> {
             (effect, _) => {
                 for action in actions.iter().copied().filter(|action| ACTIONS.contains(action)) {
                     let outcome = self.closed(number, region, claim, action, effect);
-                    self.tell(claim, outcome, action);
+                    self.tell(claim, outcome, actions);
                 }
                 self.tell_hidden(region, claim, actions);
             }
@@ -174,15 +174,16 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn tell(&mut self, claim: &Claim, outcome: Option<Outcome>, action: PathAction) {
+    fn tell(&mut self, claim: &Claim, outcome: Option<Outcome>, actions: &BTreeSet<PathAction>) {
         let Some(report) = self.findings.report(claim.party) else { return };
         match outcome {
             None => {}
             Some(Outcome::Exact(mechanism)) => report.by(mechanism),
             Some(Outcome::Weaker(sentence)) => {
-                let pattern = matches!(claim.kind, ClaimKind::Match | ClaimKind::Watch)
-                    && matches!(action, PathAction::Read | PathAction::Write);
-                let cause = if pattern { Cause::Pattern } else { Cause::Mechanism };
+                let cause = match claim.kind {
+                    ClaimKind::Match | ClaimKind::Watch => cause(actions),
+                    ClaimKind::Object | ClaimKind::Link => Cause::Mechanism,
+                };
                 if [REPLACED, LATER].contains(&sentence) {
                     report.by(Mechanism::Mount);
                 }
@@ -235,8 +236,7 @@ impl<'a> Judge<'a> {
             let left_out = excepted.get(&wild.party).filter(|_| wild.side == Side::Item);
             for action in actions.iter().copied().filter(|action| ACTIONS.contains(action)) {
                 let found = self.wild_reach(wild, action, left_out);
-                let cheap = matches!(action, PathAction::Read | PathAction::Write);
-                let cause = if cheap { Cause::Pattern } else { Cause::Mechanism };
+                let cause = cause(actions);
                 let Some(report) = self.findings.report(wild.party) else { continue };
                 for sentence in &found {
                     report.weaker(cause, sentence, &wild.text);
@@ -296,4 +296,10 @@ impl<'a> Judge<'a> {
         }
         found
     }
+}
+
+/// Only what is about reading and writing can be `cheaply`.
+fn cause(actions: &BTreeSet<PathAction>) -> Cause {
+    let cheap = actions.iter().all(|action| matches!(action, PathAction::Read | PathAction::Write));
+    if cheap { Cause::Pattern } else { Cause::Mechanism }
 }

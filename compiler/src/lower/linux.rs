@@ -4,7 +4,7 @@ use super::calls::{self, Choices};
 use super::claims::{self, Findings, is_for_linux};
 use super::features::{self, WritableCode};
 use super::report::Report;
-use super::{acceptance, commands, devices, environment, judgement, limits, mounts, names, network};
+use super::{acceptance, commands, devices, environment, judgement, limits, mounts, names, network, sockets};
 use super::{region, tree, values};
 use crate::diagnostic::Diagnostic;
 use crate::fidelity::{Enforced, Enforcement, Mechanism};
@@ -36,6 +36,7 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
 
     let mut claims = claims::gather(policy, host, &values, files, &mut findings);
     commands::judge(policy, host, &values, files, &mut claims, &mut findings);
+    sockets::close(host, files, &mut claims, &mut findings);
     let devices = devices::allowed(policy, &values, files, &mut findings);
     let regions = region::survey(&claims, &cwd, files);
     let file_tree = mounts::build(&claims, &regions, devices, &host.features);

@@ -18,4 +18,5 @@ mod names;
 mod network;
 mod region;
 mod report;
+mod sockets;
 mod tree;

@@ -83,7 +83,7 @@ pub(super) fn build(
     let mut builder = Builder {
         claims,
         tree,
-        rules: claims.parties.len().saturating_sub(1),
+        rules: claims.rules,
         regions,
         wanted: wanted(regions),
         made: BTreeSet::from([AbsolutePath::root()]),

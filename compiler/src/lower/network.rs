@@ -26,7 +26,7 @@ pub(super) fn judge(policy: &Policy, findings: &mut Findings) {
             report.by(Mechanism::Absence);
             report.note("{} opens nothing: there are no connections", "ssh *");
         } else {
-            report.stricter("this version allows no {}", what);
+            report.stricter("this version has no network: {}", what);
             findings.diagnostics.push(refusal(what, rule.written));
         }
     }
