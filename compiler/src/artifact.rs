@@ -1,13 +1,16 @@
 //! What compiling yields, as one document.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::bytes;
+use crate::bytes::{self, AbsolutePath};
 use crate::diagnostic::Checked;
 use crate::fidelity::{Enforced, Enforcement, Level, limit_name};
-use crate::host::{FileFacts, Files, Host, Recorder};
+use crate::host::{Entry, FileFacts, Files, Host, Recorder};
 use crate::lower::linux;
 use crate::plan::{self, LinuxPlan};
 use crate::policy::Policy;
@@ -124,7 +127,7 @@ fn sha256(policy: &Policy) -> String {
 pub fn differences(old: (&Host, &FileFacts), new: (&Host, &FileFacts)) -> Vec<String> {
     let mut found = Vec::new();
     let ((old, old_files), (new, new_files)) = (old, new);
-    let mut fact = |name: &str, old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug| {
+    let mut fact = |name: &str, old: &dyn fmt::Debug, new: &dyn fmt::Debug| {
         let (old, new) = (format!("{old:?}"), format!("{new:?}"));
         if old != new {
             found.push(format!("{name} was {old} and is {new}"));
@@ -139,9 +142,7 @@ pub fn differences(old: (&Host, &FileFacts), new: (&Host, &FileFacts)) -> Vec<St
     fact("the repository's root", &old.git_root, &new.git_root);
     fact("the repository's common directory", &old.git_common, &new.git_common);
     fact("the set of the caller's variables", &old.environment_names, &new.environment_names);
-    for name in
-        old.environment.keys().chain(new.environment.keys()).collect::<std::collections::BTreeSet<_>>()
-    {
+    for name in old.environment.keys().chain(new.environment.keys()).collect::<BTreeSet<_>>() {
         fact(&format!("the variable `{name}`"), &old.environment.get(name), &new.environment.get(name));
     }
     let (old_features, new_features) = (&old.features, &new.features);
@@ -156,11 +157,11 @@ pub fn differences(old: (&Host, &FileFacts), new: (&Host, &FileFacts)) -> Vec<St
     fact("`TIOCSTI`", &old_features.tiocsti_off, &new_features.tiocsti_off);
     fact("the set of protected files", &old.protected, &new.protected);
     let entries = old_files.entries.keys().chain(new_files.entries.keys());
-    for path in entries.collect::<std::collections::BTreeSet<_>>() {
-        fact(&format!("`{path}`"), &old_files.entries.get(path), &new_files.entries.get(path));
+    for path in entries.collect::<BTreeSet<_>>() {
+        fact(&format!("`{path}`"), &entry(&old_files.entries, path), &entry(&new_files.entries, path));
     }
     let names = old_files.names.keys().chain(new_files.names.keys());
-    for path in names.collect::<std::collections::BTreeSet<_>>() {
+    for path in names.collect::<BTreeSet<_>>() {
         fact(
             &format!("the list of names in `{path}`"),
             &old_files.names.get(path),
@@ -168,4 +169,25 @@ pub fn differences(old: (&Host, &FileFacts), new: (&Host, &FileFacts)) -> Vec<St
         );
     }
     found
+}
+
+/// What lies at a path, in words.
+fn entry(entries: &BTreeMap<AbsolutePath, Entry>, path: &AbsolutePath) -> Words {
+    Words(match entries.get(path) {
+        None => "not looked at".to_owned(),
+        Some(Entry::Missing) => "missing".to_owned(),
+        Some(Entry::File) => "a file".to_owned(),
+        Some(Entry::Directory) => "a directory".to_owned(),
+        Some(Entry::Link(text)) => format!("a link to `{}`", text.escaped()),
+        Some(Entry::Special) => "a socket, FIFO or device".to_owned(),
+    })
+}
+
+/// A text that stands for itself among facts.
+struct Words(String);
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }

@@ -230,7 +230,7 @@ impl<'a> Judge<'a> {
             let Some(rule) = self.policy.rules.get(wild.party) else { continue };
             let Some(actions) = self.actions(wild.party) else { continue };
             if rule.effect != Effect::Allow && wild.side == Side::Except {
-                self.wild_except(wild);
+                self.wild_except(wild, actions);
                 continue;
             }
             let left_out = excepted.get(&wild.party).filter(|_| wild.side == Side::Item);
@@ -249,11 +249,11 @@ impl<'a> Judge<'a> {
     }
 
     /// What an `except` with wildcards leaves open is closed where its rule covers something.
-    fn wild_except(&mut self, wild: &Wild) {
+    fn wild_except(&mut self, wild: &Wild, actions: &BTreeSet<PathAction>) {
         let covers = self.regions.iter().any(|region| {
             region.closing.contains(&wild.party)
                 && (region.at.is_within(&wild.ground.prefix) || wild.ground.prefix.is_within(&region.at))
-                && matches!(self.tree.around(region), Surface::Tree { .. })
+                && actions.iter().any(|action| region.reached.has(*action))
         });
         if covers && let Some(report) = self.findings.report(wild.party) {
             report.stricter(

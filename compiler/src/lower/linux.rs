@@ -1,5 +1,7 @@
 //! From a policy and a machine to a [`LinuxPlan`].
 
+use std::collections::BTreeSet;
+
 use super::calls::{self, Choices};
 use super::claims::{self, Findings, is_for_linux};
 use super::features::{self, WritableCode};
@@ -11,6 +13,7 @@ use crate::fidelity::{Enforced, Enforcement, Mechanism};
 use crate::host::{Files, Host};
 use crate::plan::{LandlockPlan, LinuxPlan, NetworkPlan, TerminalPlan};
 use crate::policy::{Effect, Policy, RuleId, Subject};
+use crate::source::Place;
 
 /// What lowering yields: the plan, how faithfully it enforces each rule, and what is wrong.
 ///
@@ -96,14 +99,14 @@ fn conclude(
     (secrets, upstreams, tls): (Vec<Report>, Vec<Report>, Option<Report>),
 ) -> (Vec<Enforcement>, Vec<Diagnostic>) {
     let Findings { reports, mut diagnostics } = findings;
+    let refused: BTreeSet<Place> = diagnostics.iter().filter_map(|found| found.place).collect();
     let mut fidelity = Vec::new();
     for ((number, mut report), rule) in (0..).map(RuleId).zip(reports).zip(&policy.rules) {
         if !is_for_linux(rule) {
             report.note("the rule is for {} only", "macos");
         }
         let told = report.clone().into_enforcement(Enforced::Rule(number));
-        let refused_already = diagnostics.iter().any(|found| found.place == Some(rule.written.place()));
-        if !refused_already {
+        if !refused.contains(&rule.written.place()) {
             diagnostics.extend(acceptance::of_rule(policy, rule, &report, &told));
         }
         fidelity.push(told);

@@ -175,7 +175,7 @@ fn questions(files: &FileFacts) -> Vec<AbsolutePath> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_plan_answers_as_the_policy_does(rules in prop::collection::vec(rule(), 1..6), entries in tree()) {
