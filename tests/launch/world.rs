@@ -68,6 +68,11 @@ impl World {
         World { user, workspace, outside, driver, plans, _directory: directory }
     }
 
+    /// The ordinary user that root makes things for.
+    pub fn owner(&self) -> Option<u32> {
+        (self.user == User::Ordinary && nix::unistd::geteuid().is_root()).then_some(UID)
+    }
+
     /// The usual plan for this workspace.
     pub fn plan(&self) -> LinuxPlan {
         plan::plan(&self.workspace)
@@ -78,7 +83,7 @@ impl World {
         let file = self.workspace.join(name);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, text).unwrap();
-        if self.user == User::Ordinary && nix::unistd::geteuid().is_root() {
+        if self.owner().is_some() {
             for made in file.ancestors().take_while(|made| *made != self.workspace) {
                 chown(made, Some(UID), Some(UID)).unwrap();
             }
@@ -97,7 +102,7 @@ impl World {
 
     /// A command that runs a program of the host as the user.
     pub fn as_user(&self, program: &Path) -> Command {
-        if self.user == User::Ordinary && nix::unistd::geteuid().is_root() {
+        if self.owner().is_some() {
             let mut command = Command::new("setpriv");
             command.args([&format!("--reuid={UID}"), &format!("--regid={UID}"), "--clear-groups", "--"]);
             command.arg(program);
