@@ -2,13 +2,20 @@
 
 mod arguments;
 mod artifact;
+mod check;
+mod compile;
 mod distrust;
 mod fidelity;
+mod json;
+mod policies;
 mod policy;
 mod remedy;
 mod run;
 mod screen;
+mod show;
 mod teaching;
+mod trust;
+mod why;
 mod words;
 
 use std::ffi::OsString;
@@ -85,6 +92,14 @@ fn done(cli: Cli) -> u8 {
     let screen = Screen::new(&cli.global);
     let (result, failed) = match cli.word {
         Word::Run(run) => (run::run(&run, screen), run::FAILED),
+        Word::Check(check) => (check::check(&check, screen), UNABLE),
+        Word::Why(why) => (why::why(&why, screen), UNABLE),
+        Word::Show(show) => (show::show(&show, screen), UNABLE),
+        Word::Test(test) => (check::test(&test, screen), UNABLE),
+        Word::Compile(compile) => (compile::compile(&compile, screen), UNABLE),
+        Word::Policies(policies) => (policies::policies(&policies, screen), UNABLE),
+        Word::Trust(trust) => (trust::trust(&trust, screen), UNABLE),
+        Word::Schema(schema) => (policies::schema(&schema, screen), UNABLE),
         _ => (Ok(UNABLE), UNABLE),
     };
     result.unwrap_or_else(|error| {

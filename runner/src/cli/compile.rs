@@ -1,0 +1,126 @@
+//! `fence compile`
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use fence_compiler::artifact::{Artifact, Lowering, compile as compile_policy};
+use fence_compiler::diagnostic::render;
+use fence_compiler::host::{FileFacts, Host};
+use serde::Deserialize;
+
+use super::arguments::{Compile, Format};
+use super::fidelity;
+use super::policy::{has_errors, load};
+use super::run::{shown, tell_findings};
+use super::screen::Screen;
+use crate::host::ProbedFiles;
+
+/// Targets that are not there yet.
+const LATER: [&str; 3] = ["bwrap", "landlock", "seatbelt"];
+
+/// Compiles a policy to an artifact.
+pub(super) fn compile(arguments: &Compile, screen: Screen) -> anyhow::Result<u8> {
+    match arguments.target.as_str() {
+        "native" => {}
+        later if LATER.contains(&later) => {
+            bail!("the target `{later}` is not in this version; there is `native`")
+        }
+        other => bail!("there is no target `{}`; there is `native`", crate::audit::visible(other)),
+    }
+    let machine = arguments.host.as_deref().map(machine).transpose()?;
+    let policies: Vec<OsString> = arguments.policy.iter().cloned().collect();
+    let loaded = load(&policies, &arguments.changes)?;
+    let sources = &loaded.resolved.sources;
+    if loaded.has_errors() {
+        screen.tell(&render::text(&loaded.resolved.diagnostics, sources, screen.err));
+        return Ok(1);
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    let policy = loaded.resolved.policy.clone();
+    let compiled = match machine {
+        Some(mut machine) => compile_policy(policy, machine.host, &mut machine.files, version),
+        None => compile_policy(policy, loaded.host(Vec::new()), &mut ProbedFiles, version),
+    };
+    tell_findings(&compiled.diagnostics, sources, screen);
+    if has_errors(&compiled.diagnostics) {
+        return Ok(1);
+    }
+    let text = match arguments.format {
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(&compiled.value)?),
+        Format::Text => as_text(&compiled.value)?,
+    };
+    match &arguments.output {
+        Some(file) => write(file, &text).with_context(|| format!("cannot write `{}`", shown(file)))?,
+        None => screen.print(&text)?,
+    }
+    Ok(0)
+}
+
+/// A machine as a file describes it: a `host`, and the `files` that are there. An artifact is one, too.
+#[derive(Deserialize)]
+struct Machine {
+    host: Host,
+    #[serde(default)]
+    files: FileFacts,
+}
+
+fn machine(file: &Path) -> anyhow::Result<Machine> {
+    let text = std::fs::read(file).with_context(|| format!("cannot read the host `{}`", shown(file)))?;
+    serde_json::from_slice(&text).with_context(|| {
+        format!("`{}` describes no host (an artifact's `host` and `files` are one)", shown(file))
+    })
+}
+
+/// Writes a file whole or not at all.
+fn write(file: &Path, text: &str) -> std::io::Result<()> {
+    if std::fs::symlink_metadata(file).is_ok_and(|found| !found.is_file()) {
+        return File::options().write(true).open(file)?.write_all(text.as_bytes());
+    }
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(format!(".{}.new", std::process::id()));
+    let written = File::create_new(&beside)
+        .and_then(|mut new| new.write_all(text.as_bytes()).and_then(|()| new.sync_all()))
+        .and_then(|()| std::fs::rename(&beside, file));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}
+
+/// The plan for a person: how each rule is enforced, then each step.
+fn as_text(artifact: &Artifact) -> anyhow::Result<String> {
+    let mut text = format!("fence {} for native\n\nrules\n", artifact.fence);
+    for enforcement in &artifact.fidelity {
+        let line = fidelity::line(&artifact.policy, enforcement);
+        text.push_str(&format!("  {}\n", line.replace('\n', "\n  ")));
+    }
+    let Lowering::Native { plan } = &artifact.lowering;
+    text.push_str("\nfile tree, in this order\n");
+    for mount in &plan.mounts {
+        text.push_str(&format!("  {}\n", serde_json::to_string(mount)?));
+    }
+    text.push_str("\nLandlock\n");
+    for rule in &plan.landlock.rules {
+        let rights =
+            [(rule.read, "read"), (rule.write, "write"), (rule.execute, "execute"), (rule.device, "device")];
+        let rights: Vec<&str> = rights.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
+        text.push_str(&format!("  {}: {}\n", rule.path, rights.join(", ")));
+    }
+    text.push_str("\nsystem calls that are refused\n");
+    for rule in &plan.seccomp {
+        text.push_str(&format!("  {} {}: {}\n", rule.errno, rule.reason, rule.calls.join(", ")));
+    }
+    text.push_str("\nenvironment\n");
+    text.push_str(&format!("  passed on: {}\n", plan.environment.pass.join(", ")));
+    for (name, value) in &plan.environment.set {
+        text.push_str(&format!("  set: {name}={}\n", crate::audit::visible(value)));
+    }
+    text.push_str("\nlimits\n");
+    for limit in &plan.limits {
+        text.push_str(&format!("  {}\n", serde_json::to_string(limit)?));
+    }
+    Ok(text)
+}

@@ -1,0 +1,207 @@
+//! `fence why`
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, PathBuf};
+
+use anyhow::{anyhow, bail};
+use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::decide::decide;
+use fence_compiler::diagnostic::render;
+use fence_compiler::host::Host;
+use fence_compiler::pattern::BuiltInScope;
+use fence_compiler::policy::{Policy, SymbolicQuestion};
+use fence_compiler::question::{Decision, Question, Reason, Verdict};
+use fence_compiler::source::SourceId;
+use fence_grammar::tree::Action;
+use serde_json::json;
+
+use super::arguments::{Format, Why};
+use super::json;
+use super::policy::load;
+use super::remedy::{reasons, remedy};
+use super::screen::{Screen, paint};
+use crate::audit::visible;
+use crate::preflight::{Invocation, Lookup, Word, look_up, unwrapped, world};
+
+/// Answers one question, with its reasons and with what would change the answer.
+pub(super) fn why(arguments: &Why, screen: Screen) -> anyhow::Result<u8> {
+    let action = action(&arguments.action)?;
+    let loaded = load(&arguments.chosen.policy, &arguments.chosen.changes)?;
+    if loaded.has_errors() {
+        screen.tell(&render::text(&loaded.resolved.diagnostics, &loaded.resolved.sources, screen.err));
+        return Ok(super::UNABLE);
+    }
+    let policy = &loaded.resolved.policy;
+    let host = loaded.host(Vec::new());
+    let item = item(action, &arguments.item, &host)?;
+    let (item, decision) = answer(policy, &host, action, item.as_deref())?;
+    match arguments.format {
+        Format::Text => tell(policy, action, item.as_deref(), &decision, screen)?,
+        Format::Json => json::print(screen, &as_json(policy, action, item.as_deref(), &decision))?,
+    }
+    Ok(u8::from(decision.verdict == Verdict::Denied))
+}
+
+fn action(word: &str) -> anyhow::Result<Action> {
+    Action::from_word(word).ok_or_else(|| {
+        let near = Action::ALL
+            .iter()
+            .map(|action| (strsim::damerau_levenshtein(word, action.word()), action.word()))
+            .filter(|(distance, _)| *distance <= 2)
+            .min();
+        let known = Action::ALL.iter().map(|action| action.word()).collect::<Vec<_>>().join(", ");
+        let word = visible(word);
+        match near {
+            Some((_, near)) => anyhow!("there is no action `{word}`; did you mean `{near}`"),
+            None => anyhow!("there is no action `{word}`; there are {known}"),
+        }
+    })
+}
+
+/// The item as a policy writes it: a path made absolute, a command's words put together.
+fn item(action: Action, words: &[OsString], host: &Host) -> anyhow::Result<Option<String>> {
+    let text = |word: &OsString| {
+        word.to_str().map(str::to_owned).ok_or_else(|| {
+            anyhow!("`{}` is not text, and no policy can name it", visible(&word.to_string_lossy()))
+        })
+    };
+    match (action, words) {
+        (Action::Tty, []) => Ok(None),
+        (Action::Tty, _) => bail!("`tty` is about nothing further: fence why tty"),
+        (_, []) => bail!("say what it is about: fence why {} ITEM", action.word()),
+        (Action::Read | Action::Write | Action::Exec | Action::Socket | Action::Device, [path]) => {
+            Ok(Some(path_item(&text(path)?, host)))
+        }
+        (_, [word]) => text(word).map(Some),
+        (Action::Run | Action::Ssh | Action::Http, words) => {
+            let words = words.iter().map(text).collect::<anyhow::Result<Vec<_>>>()?;
+            Ok(Some(words.iter().map(|word| grouped(word)).collect::<Vec<_>>().join(" ")))
+        }
+        _ => bail!("one item at a time: fence why {} ITEM", action.word()),
+    }
+}
+
+/// A path of a command line as one of a policy: `~` and variables stay, the rest counts from the current directory.
+fn path_item(path: &str, host: &Host) -> String {
+    if path.starts_with('$') || path == "~" || path.starts_with("~/") {
+        return path.to_owned();
+    }
+    let cwd = PathBuf::from(host.cwd.to_string());
+    let mut absolute = PathBuf::new();
+    for component in cwd.join(path).components() {
+        match component {
+            Component::ParentDir => {
+                absolute.pop();
+            }
+            Component::CurDir => {}
+            other => absolute.push(other),
+        }
+    }
+    // A literal wildcard is written as a class in a policy, and a dollar twice.
+    absolute
+        .to_string_lossy()
+        .chars()
+        .map(|c| match c {
+            '*' | '?' | '[' | '{' => format!("[{c}]"),
+            '$' => "$$".to_owned(),
+            c => c.to_string(),
+        })
+        .collect()
+}
+
+/// A word of a command, grouped where it holds blanks.
+fn grouped(word: &str) -> String {
+    let plain = !word.is_empty() && !word.contains([' ', '\t', '\'']);
+    if plain { word.to_owned() } else { format!("'{word}'") }
+}
+
+/// Decides; of a command, also what its wrappers start: the first that is refused is the answer.
+fn answer(
+    policy: &Policy,
+    host: &Host,
+    action: Action,
+    item: Option<&str>,
+) -> anyhow::Result<(Option<String>, Decision)> {
+    let scope = BuiltInScope { source: SourceId(0) };
+    let question = SymbolicQuestion::parse(action, item, &scope).map_err(|error| {
+        let help = error.help.first().map(|help| format!("; {help}")).unwrap_or_default();
+        anyhow!("{}{help}", error.message)
+    })?;
+    let question = question.ground(&world(host, policy, &[])).map_err(|error| anyhow!(error))?;
+    let Question::Run(start) = &question else {
+        let path = match &question {
+            Question::Path { path, .. } => Some(path.clone()),
+            _ => None,
+        };
+        let world = world(host, policy, &path.iter().collect::<Vec<_>>());
+        let item = path.map(|path| path.to_string()).or_else(|| item.map(str::to_owned));
+        return Ok((item, decide(policy, &world, &question)));
+    };
+    let words = start.argv.iter().cloned().map(Word::Known).collect();
+    let mut first = None;
+    for invocation in unwrapped(Invocation { words }) {
+        let argv: Vec<String> = invocation.words.iter().map(|word| word.text().to_owned()).collect();
+        let decision = decide_start(policy, host, &argv);
+        let shown = argv.iter().map(|word| grouped(word)).collect::<Vec<_>>().join(" ");
+        if decision.verdict == Verdict::Denied {
+            return Ok((Some(shown), decision));
+        }
+        first.get_or_insert((Some(shown), decision));
+    }
+    first.ok_or_else(|| anyhow!("a command cannot be empty"))
+}
+
+fn decide_start(policy: &Policy, host: &Host, argv: &[String]) -> Decision {
+    let asked = argv.first().cloned().unwrap_or_default();
+    let path = host.environment.get("PATH").map(OsStr::new);
+    let program = look_up(Lookup { program: OsStr::new(&asked), path, cwd: &host.cwd }, |_| true).ok();
+    let paths: Vec<&AbsolutePath> = program.iter().map(|program| &program.path).collect();
+    let world = world(host, policy, &paths);
+    let start = fence_compiler::question::Start {
+        asked,
+        resolved: program.as_ref().map(|program| program.resolved.clone()),
+        argv: argv.to_vec(),
+    };
+    decide(policy, &world, &Question::Run(start))
+}
+
+fn tell(
+    policy: &Policy,
+    action: Action,
+    item: Option<&str>,
+    decision: &Decision,
+    screen: Screen,
+) -> anyhow::Result<()> {
+    let asked = item.map(|item| format!(" {}", visible(item))).unwrap_or_default();
+    let verdict = match decision.verdict {
+        Verdict::Allowed => paint(screen.out, "allowed", "32;1"),
+        Verdict::Denied => paint(screen.out, "denied", "31;1"),
+    };
+    let mut text = format!("{verdict}: {}{asked}\n", action.word());
+    for reason in reasons(policy, decision) {
+        text.push_str(&format!("  {reason}\n"));
+    }
+    if let Some(remedy) = remedy(policy, action.word(), item, decision) {
+        text.push_str(&format!("  {remedy}\n"));
+    }
+    Ok(screen.print(&text)?)
+}
+
+fn as_json(policy: &Policy, action: Action, item: Option<&str>, decision: &Decision) -> serde_json::Value {
+    let (rules, reason) = match &decision.reason {
+        Reason::Rules(ids) => (ids.iter().map(|id| json::rule(policy, *id)).collect(), None),
+        Reason::NothingAllows => (Vec::new(), Some("nothing allows it".to_owned())),
+        Reason::AlwaysClosed(what) => (Vec::new(), Some(format!("closed always: {what}"))),
+        Reason::AlwaysOpen(what) => (Vec::new(), Some(format!("open always: {what}"))),
+    };
+    json!({
+        "version": json::VERSION,
+        "action": action.word(),
+        "item": item,
+        "verdict": decision.verdict,
+        "rules": rules,
+        "reason": reason,
+        "assumptions": decision.assumptions,
+        "remedy": remedy(policy, action.word(), item, decision),
+    })
+}
