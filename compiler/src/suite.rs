@@ -348,3 +348,124 @@ fn reason_text(policy: &Policy, decision: &Decision) -> String {
         Reason::AlwaysClosed(why) | Reason::AlwaysOpen(why) => format!("always {verdict}: {why}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::{Request, resolve};
+    use crate::source::{LoadError, Loader, Reference, Source};
+
+    struct NoFiles;
+
+    impl Loader for NoFiles {
+        fn load(&self, _: Reference<'_>, _: &Origin) -> Result<Source, LoadError> {
+            Err(LoadError::NoDirectory)
+        }
+    }
+
+    fn policy(text: &str) -> Policy {
+        let origin = Origin::Given("a test".into());
+        let source = Source { origin, name: "policy.fence".into(), text: text.to_owned() };
+        resolve(&Request { mains: vec![source], ..Request::default() }, &NoFiles).policy
+    }
+
+    /// The lines of the findings, with their codes and messages.
+    fn found(text: &str) -> Vec<(u32, &'static str, String)> {
+        let policy = policy(text);
+        let line = |diagnostic: &Diagnostic| {
+            let start = diagnostic.place.unwrap().span.start as usize;
+            u32::try_from(text[..start].matches('\n').count() + 1).unwrap()
+        };
+        diagnostics(&policy, &run(&policy))
+            .iter()
+            .map(|d| (line(d), d.code.name(), d.message.clone()))
+            .collect()
+    }
+
+    const RULES: &str = "allow read write $workspace
+never read ~/.ssh as secrets
+on macos {
+  allow write /m
+}
+";
+
+    #[test]
+    fn a_test_that_holds_is_silent() {
+        let text = format!(
+            "{RULES}test \"all\" {{
+  given $home = /home/ada
+  given link $cwd/notes -> /home/ada/.ssh/id
+  deny read /home/ada/.ssh/id by secrets
+  deny read $cwd/notes by secrets
+  allow write /home/ada/work/x
+}}
+test \"values that need one another\" {{
+  given $cwd = $home/a/b
+  given $git_root = $home/a
+  allow write $home/a/c
+}}
+test \"a working directory elsewhere\" {{
+  given $cwd = /srv/x
+  allow read /srv/x/y
+}}
+test \"one platform\" {{
+  given platform = macos
+  allow write /m/x
+}}
+"
+        );
+        assert_eq!(found(&text), []);
+        assert_eq!(run(&policy(&text)).len(), 2 * 3 + 2 + 2 + 1);
+    }
+
+    #[test]
+    fn what_does_not_hold_is_told_at_its_line() {
+        let text = format!(
+            "{RULES}test \"wrong\" {{
+  allow read ~/.ssh/id
+  deny read $cwd/x by secrets
+  deny write /etc/passwd
+  allow write /m/x
+  allow read $DATA/x
+}}
+"
+        );
+        let told = found(&text);
+        let lines: Vec<(u32, &str)> = told.iter().map(|(line, code, _)| (*line, *code)).collect();
+        assert_eq!(lines, [(7, "E0611"), (8, "E0611"), (9, "E0612"), (10, "E0611"), (11, "E0613")]);
+        assert_eq!(told[0].2, "test `wrong` expects this allowed, and it is denied by `secrets`");
+        assert!(told[3].2.starts_with("on linux, "), "{}", told[3].2);
+    }
+
+    #[test]
+    fn a_wrong_label_is_told_with_the_right_one() {
+        let text = format!("deny read ~/.ssh as other\n{RULES}test \"by\" {{ deny read ~/x by secrets }}\n");
+        assert_eq!(found(&text)[0].1, "E0611");
+        let both = format!(
+            "deny read ~/.ssh as other\n{RULES}test \"by\" {{ deny read ~/.ssh by secrets, other }}\n"
+        );
+        assert_eq!(found(&both), []);
+    }
+
+    #[test]
+    fn values_in_a_circle_are_told() {
+        let text = format!(
+            "{RULES}test \"circle\" {{
+  given $cwd = $git_root/a
+  given $git_root = $cwd/b
+  allow read $cwd
+}}
+"
+        );
+        assert_eq!(found(&text).iter().map(|found| found.1).collect::<Vec<_>>(), ["E0613"]);
+    }
+
+    #[test]
+    fn coverage_names_the_rules_that_decided_nothing() {
+        let text = format!("{RULES}allow read /unused\ntest \"some\" {{ deny read ~/.ssh by secrets }}\n");
+        let policy = policy(&text);
+        let lines: Vec<u32> =
+            coverage(&policy).iter().map(|id| policy.rules[id.0 as usize].written.line).collect();
+        assert_eq!(lines, [1, 4, 6]);
+    }
+}
