@@ -73,7 +73,9 @@ fn deciding(c: &mut Criterion) {
     let mut group = c.benchmark_group("decide");
     let world = World::test_default(Platform::Linux);
     let question = Question::Path { action: PathAction::Read, path: path("/home/user/work/src/main.rs") };
-    for (name, text) in [("default", DEFAULT.to_owned()), ("1000", long(1_000))] {
+    for (name, text) in
+        [("default", DEFAULT.to_owned()), ("10-rules", long(10)), ("100000-rules", long(100_000))]
+    {
         let policy = resolved(&text);
         group.bench_function(name, |b| b.iter(|| decide(&policy, &world, black_box(&question))));
     }

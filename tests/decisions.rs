@@ -3,6 +3,7 @@
 //! The rows are data below `tests/decisions/`; `README.md` there says how they are written.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::disallowed_methods, reason = "the rows are files")]
 
 #[path = "decisions/table.rs"]
 mod table;

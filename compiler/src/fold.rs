@@ -35,16 +35,19 @@ fn folded(name: &[u8], form: impl Fn(&str) -> String) -> Vec<u8> {
     out
 }
 
+/// A way to bring a name into one form.
+pub(crate) type Form = fn(&[u8]) -> Vec<u8>;
+
 /// The two forms in which a folded comparison is made.
-pub(crate) const FORMS: [fn(&[u8]) -> Vec<u8>; 2] = [composed, decomposed];
+pub(crate) const FORMS: [Form; 2] = [composed, decomposed];
 
 /// A path in a form.
-pub(crate) fn path(path: &AbsolutePath, form: fn(&[u8]) -> Vec<u8>) -> AbsolutePath {
+pub(crate) fn path(path: &AbsolutePath, form: Form) -> AbsolutePath {
     path.components().fold(AbsolutePath::root(), |folded, name| folded.join(&form(name)))
 }
 
 /// A grounded pattern in a form.
-pub(crate) fn pattern(pattern: &Grounded, form: fn(&[u8]) -> Vec<u8>) -> Grounded {
+pub(crate) fn pattern(pattern: &Grounded, form: Form) -> Grounded {
     let rest = pattern.rest.iter().map(|component| match component {
         Component::Literal(name) => Component::Literal(text(name, form)),
         Component::AnyDepth => Component::AnyDepth,
@@ -54,7 +57,7 @@ pub(crate) fn pattern(pattern: &Grounded, form: fn(&[u8]) -> Vec<u8>) -> Grounde
 }
 
 /// A pattern of a name in a form; its classes are compared in either case.
-pub(crate) fn glob(pattern: &Glob, form: fn(&[u8]) -> Vec<u8>) -> Glob {
+pub(crate) fn glob(pattern: &Glob, form: Form) -> Glob {
     Glob(
         pattern
             .0
@@ -67,7 +70,7 @@ pub(crate) fn glob(pattern: &Glob, form: fn(&[u8]) -> Vec<u8>) -> Glob {
     )
 }
 
-fn text(name: &str, form: fn(&[u8]) -> Vec<u8>) -> String {
+fn text(name: &str, form: Form) -> String {
     String::from_utf8_lossy(&form(name.as_bytes())).into_owned()
 }
 

@@ -277,7 +277,7 @@ fn positions_close(pattern: &[WordPattern], names: &[&str], words: &[String]) ->
     let mut before = None;
     let mut subcommand = Subcommand::NotYet;
     for piece in pattern {
-        let option = std::mem::replace(&mut before, Some(piece));
+        let option = before.replace(piece);
         let WordPattern::Positional(glob) = piece else { continue };
         if let Some(WordPattern::Anywhere(option)) = option
             && has_value(option, glob, words)

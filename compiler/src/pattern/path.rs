@@ -56,17 +56,12 @@ impl PathPattern {
         if let Some(after) = text.strip_prefix("${") {
             return Err(lone_dollar(0, text.get(1..).unwrap_or(after)));
         }
-        let mut alternatives = brace::expand(text)?;
-        if let ([_], false) = (alternatives.as_slice(), text.is_empty()) {
+        let alternatives = brace::expand(text)?;
+        if alternatives.len() == 1 {
             return Ok(vec![parse_one(text, scope)?]);
         }
-        let mut patterns = Vec::with_capacity(alternatives.len());
-        for alternative in alternatives.drain(..) {
-            let mut parsed = parse_one(&alternative, scope).map_err(|error| error.about_all(text))?;
-            parsed.components.shrink_to_fit();
-            patterns.push(parsed);
-        }
-        Ok(patterns)
+        let one = |text: &String| parse_one(text, scope);
+        alternatives.iter().map(one).collect::<Result<_, _>>().map_err(|error| error.about_all(text))
     }
 
     /// Whether the pattern names just one path once its variable has a value.

@@ -228,12 +228,7 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, part) in self.0.iter().enumerate() {
             match part {
-                ValuePart::Text(text) => {
-                    let text = text.replace('$', "$$");
-                    // `$$$x` would be a dollar and a variable again; a leading `~` cannot be quoted in a
-                    // value, and none is made: parsing reads it as a variable.
-                    write!(f, "{text}")?;
-                }
+                ValuePart::Text(text) => f.write_str(&text.replace('$', "$$"))?,
                 ValuePart::Variable(Variable::Home) if index == 0 && self.is_home_path() => write!(f, "~")?,
                 ValuePart::Variable(variable) => write!(f, "{variable}")?,
             }
