@@ -127,3 +127,41 @@ fn blocks(path: &Path) -> Vec<Block> {
     assert!(open.is_none() && !foreign, "{name}: a block does not end");
     blocks
 }
+
+#[test]
+fn the_sessions_in_the_readme_go_as_printed() {
+    if let Err(reason) = can_run() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{reason}");
+        println!("skipped: the sessions of the README: {reason}");
+        return;
+    }
+    let scene = tempfile::tempdir().unwrap();
+    let repository = scene.path().join("README.in");
+    fs::create_dir_all(repository.join("src")).unwrap();
+    fs::create_dir_all(repository.join(".git/hooks")).unwrap();
+    fs::create_dir_all(repository.join(".git/objects")).unwrap();
+    fs::create_dir_all(repository.join(".git/refs")).unwrap();
+    fs::write(repository.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+    fs::write(repository.join(".env"), "TOKEN=1\n").unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let review = readme.split("```fence\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    fs::write(repository.join("review.fence"), review).unwrap();
+    fs::write(scene.path().join("README.md"), &readme).unwrap();
+
+    trycmd::TestCases::new()
+        .env("HOME", "/home/ada")
+        .env("XDG_CONFIG_HOME", "/home/ada/.config")
+        .env("XDG_STATE_HOME", "/home/ada/.local/state")
+        .register_bin("fence", Path::new(env!("CARGO_BIN_EXE_fence")))
+        .case(scene.path().join("README.md"))
+        .run();
+}
+
+/// Whether fence can make a sandbox here; else what it says.
+fn can_run() -> Result<(), String> {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_fence"))
+        .args(["run", "-p", "base", "--", "true"])
+        .output()
+        .map_err(|error| error.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
