@@ -77,8 +77,6 @@ codes! {
     UnknownVersion = "0121" Error,
     /// More mistakes than one run tells.
     TooManyErrors = "0122" Error,
-    /// An item on an action that has none.
-    UnexpectedItem = "0201" Error,
     /// A limit's value that is no number with a unit of its kind.
     BadLimit = "0202" Error,
     /// A limit of nothing, or one too large to count.

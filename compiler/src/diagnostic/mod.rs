@@ -1,9 +1,11 @@
 //! What is wrong with a policy, as data.
 
 mod code;
+mod page;
 pub mod render;
 
 pub use code::Code;
+pub use page::page;
 
 use crate::source::{Place, SourceId};
 

@@ -19,6 +19,9 @@ const WIDTH: usize = 110;
 /// How many lines of a long place are shown.
 const LINES: u32 = 6;
 
+/// The longest text between backticks that is shown whole.
+const LONGEST_QUOTE: usize = 80;
+
 /// Whether the text form is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Color {
@@ -71,6 +74,25 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
+/// A message with its control characters escaped and long user text cut in its middle.
+fn shown(message: &str) -> String {
+    let mut out = String::new();
+    for (index, part) in escaped(message).split('`').enumerate() {
+        if index > 0 {
+            out.push('`');
+        }
+        let length = part.chars().count();
+        if index % 2 == 1 && length > LONGEST_QUOTE {
+            out.extend(part.chars().take(LONGEST_QUOTE / 2));
+            out.push('…');
+            out.extend(part.chars().skip(length - LONGEST_QUOTE / 4));
+        } else {
+            out.push_str(part);
+        }
+    }
+    out
+}
+
 fn is_format(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -84,20 +106,20 @@ fn one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> Strin
         Severity::Note => Level::NOTE,
     };
     let mut group =
-        Group::with_title(level.primary_title(escaped(&diagnostic.message)).id(diagnostic.code.name()));
+        Group::with_title(level.primary_title(shown(&diagnostic.message)).id(diagnostic.code.name()));
     if let Some(window) = diagnostic.place.and_then(|place| Window::new(place, sources)) {
         group = window.show(group, diagnostic.label.as_deref());
     }
     let mut groups = vec![];
     for related in &diagnostic.related {
-        let mut other = Group::with_title(Level::NOTE.secondary_title(escaped(&related.message)));
+        let mut other = Group::with_title(Level::NOTE.secondary_title(shown(&related.message)));
         if let Some(window) = Window::new(related.place, sources) {
             other = window.show(other, None);
         }
         groups.push(other);
     }
     for help in helps(diagnostic) {
-        group = group.element(Level::HELP.message(escaped(&help)));
+        group = group.element(Level::HELP.message(shown(&help)));
     }
     groups.insert(0, group);
     renderer.render(&groups)
@@ -131,6 +153,14 @@ struct Window<'a> {
     column: u32,
     text: &'a str,
     marked: Range<usize>,
+    cut: Cut,
+}
+
+/// Whether the first line is shown from its beginning; if not, its column has to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    Nothing,
+    Beginning,
 }
 
 impl<'a> Window<'a> {
@@ -142,29 +172,34 @@ impl<'a> Window<'a> {
         let last_line = sources.line(place.source, last.min(line.saturating_add(LINES - 1)))?;
         let range = place.span.range();
         // Far beyond the width a line is cut here, so that a text of one huge line costs no more.
-        let start = boundary(&source.text, first_line.start.max(range.start.saturating_sub(4 * WIDTH)));
+        let start = boundary(&source.text, first_line.start.max(range.start.saturating_sub(16 * WIDTH)));
         let end = boundary(&source.text, last_line.end.min(range.end.max(start).saturating_add(4 * WIDTH)));
         let end = end.min(boundary(&source.text, range.start.saturating_add(16 * WIDTH)).max(start));
         let text = source.text.get(start..end)?;
         let text = text.strip_suffix('\n').unwrap_or(text);
         let text = text.strip_suffix('\r').unwrap_or(text);
         let marked = range.start.saturating_sub(start)..range.end.saturating_sub(start).min(text.len());
-        Some(Window { path: escaped(&source.name), line, column, text, marked })
+        let cut = if start > first_line.start { Cut::Beginning } else { Cut::Nothing };
+        Some(Window { path: escaped(&source.name), line, column, text, marked, cut })
     }
 
     fn show(self, group: Group<'a>, label: Option<&str>) -> Group<'a> {
         let mut annotation =
             AnnotationKind::Primary.span(self.marked.start..self.marked.end.max(self.marked.start));
         if let Some(label) = label {
-            annotation = annotation.label(escaped(label));
+            annotation = annotation.label(shown(label));
         }
-        group
-            .element(Origin::path(self.path).line(self.line as usize).char_column(self.column as usize))
-            .element(
-                Snippet::<Annotation<'a>>::source(self.text)
-                    .line_start(self.line as usize)
-                    .annotation(annotation),
-            )
+        let snippet = Snippet::<Annotation<'a>>::source(self.text)
+            .line_start(self.line as usize)
+            .annotation(annotation);
+        match self.cut {
+            Cut::Nothing => group.element(snippet.path(self.path)),
+            Cut::Beginning => {
+                let origin =
+                    Origin::path(self.path).line(self.line as usize).char_column(self.column as usize);
+                group.element(origin).element(snippet)
+            }
+        }
     }
 }
 

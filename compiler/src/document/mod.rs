@@ -21,6 +21,7 @@ pub use one_or_many::OneOrMany;
 pub use rule::{Clause, Note, Rule};
 pub use settings::{Include, Let, Lets, Limit, Limits, Secret, SecretHolder, Set, Sets, Upstream};
 pub use spanned::Spanned;
+use spanned::present;
 pub use test::{Expect, Given, GivenHost, GivenLink, GivenVariable, Test};
 
 use fence_grammar::Span;
@@ -45,13 +46,13 @@ use serde::{Deserialize, Serialize};
 )]
 pub struct Document {
     /// The version of the policy language: 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub fence: Option<Spanned<u32>>,
     /// The policy's name: `a-z`, digits and `-`, a letter first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub policy: Option<Spanned<String>>,
     /// What the policy is for, in one sentence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub description: Option<Spanned<String>>,
     /// The policies whose rules hold here too: a built-in name, `user`, or a path relative to this file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -72,7 +73,7 @@ pub struct Document {
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
     /// Whether a TLS connection to a name must show that name. Strict is the default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub tls: Option<Spanned<TlsMode>>,
     /// The proxies that fence itself dials through.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -98,6 +99,32 @@ pub struct Platforms {
     /// What holds on macOS only.
     #[serde(default, skip_serializing_if = "Block::is_empty")]
     pub macos: Block,
+}
+
+/// The JSON Schema of a policy in YAML or JSON, generated from these types.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(Document).to_value();
+    without_null(&mut schema);
+    schema
+}
+
+/// Takes `null` out of what an optional member may be: what is not said is left out.
+fn without_null(schema: &mut serde_json::Value) {
+    let null = serde_json::json!("null");
+    match schema {
+        serde_json::Value::Object(members) => {
+            if let Some(serde_json::Value::Array(types)) = members.get_mut("type") {
+                types.retain(|one| *one != null);
+            }
+            if let Some(serde_json::Value::Array(forms)) = members.get_mut("anyOf") {
+                forms.retain(|form| form.get("type") != Some(&null));
+            }
+            members.values_mut().for_each(without_null);
+        }
+        serde_json::Value::Array(list) => list.iter_mut().for_each(without_null),
+        _ => {}
+    }
 }
 
 impl Platforms {

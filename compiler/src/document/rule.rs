@@ -4,6 +4,7 @@ use fence_grammar::Span;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
+use super::spanned::present;
 use super::{Action, Effect, OneOrMany, Spanned};
 
 /// A rule: an effect, actions, items, and what it leaves out.
@@ -80,13 +81,13 @@ pub struct Note {
 )]
 struct RuleForm {
     /// Opens these actions for the items.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     allow: Option<OneOrMany<Action>>,
     /// Closes them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     deny: Option<OneOrMany<Action>>,
     /// Closes them, and no `without` drops it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     never: Option<OneOrMany<Action>>,
     /// What the rule is about; none for `tty`.
     #[serde(default, skip_serializing_if = "OneOrMany::is_empty")]
@@ -98,10 +99,10 @@ struct RuleForm {
     #[serde(default, skip_serializing_if = "OneOrMany::is_empty")]
     accept: OneOrMany<Clause>,
     /// The label.
-    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "as", deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     /// The reason, for the reader.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     because: Option<String>,
 }
 

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::rule::unplaced;
+use super::spanned::present;
 use super::{Clause, LimitKind, Note, OneOrMany, Spanned};
 
 /// The rules of another policy, less those that are left out.
@@ -53,10 +54,10 @@ struct IncludeLess {
     #[serde(default, skip_serializing_if = "OneOrMany::is_empty")]
     without: OneOrMany<String>,
     /// The label.
-    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "as", deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     /// The reason, for the reader.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     because: Option<String>,
 }
 
@@ -132,18 +133,18 @@ impl JsonSchema for Secret {
 #[schemars(example = serde_json::json!({"env": "ANTHROPIC_API_KEY", "to": ["api.anthropic.com:443"]}))]
 struct SecretForm {
     /// The environment variable that holds a placeholder.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     env: Option<String>,
     /// The file that holds a placeholder.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     file: Option<String>,
     /// The hosts the value may go to; port 443 where none is written.
     to: OneOrMany<String>,
     /// The label.
-    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "as", deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     /// The reason, for the reader.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     because: Option<String>,
 }
 
@@ -269,10 +270,10 @@ struct SetNoted {
     /// The value, which may hold variables.
     value: String,
     /// The label.
-    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "as", deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     /// The reason, for the reader.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     because: Option<String>,
 }
 
@@ -376,10 +377,10 @@ struct LimitNoted {
     #[serde(default, skip_serializing_if = "OneOrMany::is_empty")]
     accept: OneOrMany<Clause>,
     /// The label.
-    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "as", deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     /// The reason, for the reader.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     because: Option<String>,
 }
 

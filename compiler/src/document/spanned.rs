@@ -22,6 +22,13 @@ impl<T> Spanned<T> {
     }
 }
 
+/// Reads what is there: no `null` stands for what is not.
+pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 impl<T> From<fence_grammar::Spanned<T>> for Spanned<T> {
     fn from(value: fence_grammar::Spanned<T>) -> Spanned<T> {
         Spanned { node: value.node, span: value.span }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rule::unplaced;
 use super::settings::nowhere;
+use super::spanned::present;
 use super::{Action, OneOrMany, PlatformName, Spanned, Verdict};
 
 /// Questions with the answers they must get, in a world.
@@ -99,7 +100,7 @@ struct GivenForm {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     hosts: BTreeMap<String, OneOrMany<String>>,
     /// The platform, if only one is meant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     platform: Option<PlatformName>,
 }
 
@@ -168,13 +169,13 @@ impl JsonSchema for Expect {
 #[serde(deny_unknown_fields)]
 struct ExpectForm {
     /// The action that must be allowed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     allow: Option<Action>,
     /// The action that must be denied.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     deny: Option<Action>,
     /// The concrete item, without wildcards; none for `tty`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     item: Option<String>,
     /// The labels of rules that must be among those that decided.
     #[serde(default, skip_serializing_if = "OneOrMany::is_empty")]

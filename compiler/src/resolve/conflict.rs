@@ -145,19 +145,18 @@ impl<'a, A: Copy + PartialEq + ActionName, P: Inclusion + Indexed> Parts<'a, A, 
         }
     }
 
-    /// Warns of an `except` that does not do what a reader may think.
+    /// Warns of an `except` that does not do what a reader may think, once for each rule.
     fn excepts(&self, view: &View<'_>, findings: &mut Findings) {
         for part in self.0.iter().filter(|part| !part.except.is_empty()) {
             if view.is_built_in(part.rule.written.source) {
                 continue;
             }
-            for except in part.except {
-                let found = if part.rule.effect == Effect::Allow {
-                    self.on_allow(part, except)
-                } else {
-                    self.on_deny(part, except)
-                };
-                findings_push(findings, found);
+            let found = part.except.iter().find_map(|except| match part.rule.effect {
+                Effect::Allow => self.on_allow(part, except),
+                Effect::Deny | Effect::Never => self.on_deny(part, except),
+            });
+            if let Some(found) = found {
+                findings.push(found);
             }
         }
     }
@@ -198,7 +197,8 @@ impl<'a, A: Copy + PartialEq + ActionName, P: Inclusion + Indexed> Parts<'a, A, 
         )
     }
 
-    /// An `except` of a `deny` or `never` that nothing allows.
+    /// An `except` of a `deny` or `never` that nothing allows, in a text that allows other things. Where another
+    /// rule closes it by itself, a reader sees that.
     fn on_deny(&self, part: &Part<'a, A, P>, except: &Item<P>) -> Option<Diagnostic> {
         let allows: Vec<&Part<'a, A, P>> = self
             .0
@@ -212,7 +212,14 @@ impl<'a, A: Copy + PartialEq + ActionName, P: Inclusion + Indexed> Parts<'a, A, 
             .iter()
             .flat_map(|allow| allow.items)
             .all(|item| except.pattern.is_apart_from(&item.pattern));
-        if allows.is_empty() || !apart {
+        let here = part.rule.written.source;
+        let closed = self.0.iter().any(|other| {
+            other.rule.effect != Effect::Allow
+                && !std::ptr::eq(other.rule, part.rule)
+                && part.actions.iter().any(|action| other.actions.contains(action))
+                && other.items.iter().any(|item| except.pattern.is_within(&item.pattern))
+        });
+        if !apart || closed || !allows.iter().any(|allow| allow.rule.written.source == here) {
             return None;
         }
         let action = part.actions.first()?;
@@ -228,12 +235,6 @@ impl<'a, A: Copy + PartialEq + ActionName, P: Inclusion + Indexed> Parts<'a, A, 
                 except.text
             )),
         )
-    }
-}
-
-fn findings_push(findings: &mut Findings, found: Option<Diagnostic>) {
-    if let Some(found) = found {
-        findings.push(found);
     }
 }
 
@@ -433,13 +434,13 @@ impl ActionName for NameAction {
 }
 
 impl Indexed for PathPattern {
-    /// The root and the first name, or for a pattern that begins anywhere its last name.
+    /// The root and the names written out behind it, or for a pattern that begins anywhere its last name.
     fn outer_key(&self) -> Option<String> {
-        match (&self.root, self.components.first(), self.components.last()) {
-            (Root::Anywhere, _, Some(Component::Literal(last))) => Some(format!("**/{last}")),
-            (Root::Anywhere, ..) => None,
-            (root, Some(Component::Literal(first)), _) => Some(format!("{}/{first}", root_key(root))),
-            _ => None,
+        match (&self.root, self.components.last()) {
+            (Root::Anywhere, Some(Component::Literal(last))) => Some(format!("**/{last}")),
+            (Root::Anywhere, _) => None,
+            (Root::Slash, None) => None,
+            (root, _) => beginnings(root, &self.components).pop(),
         }
     }
 
@@ -449,13 +450,24 @@ impl Indexed for PathPattern {
             _ => None,
         });
         let mut keys: Vec<String> = names.map(|name| format!("**/{name}")).collect();
-        if let (Some(Component::Literal(first)), root) = (self.components.first(), &self.root) {
-            keys.push(format!("{}/{first}", root_key(root)));
-        }
+        keys.extend(beginnings(&self.root, &self.components));
         keys.sort();
         keys.dedup();
         keys
     }
+}
+
+/// The root alone, then with one name more each, as long as the names are written out.
+fn beginnings(root: &Root, components: &[Component]) -> Vec<String> {
+    let mut key = root_key(root);
+    let mut keys = vec![key.clone()];
+    for component in components {
+        let Component::Literal(name) = component else { break };
+        key.push('/');
+        key.push_str(name);
+        keys.push(key.clone());
+    }
+    keys
 }
 
 /// The workspace may be either of two others, so that the three have one key.

@@ -93,7 +93,7 @@ impl Reader<'_> {
         if first.node == Action::Tty {
             if let Some(item) = rule.items.first().or(rule.except.first()) {
                 let found =
-                    Diagnostic::new(Code::UnexpectedItem, "`tty` has no items: there is one terminal")
+                    Diagnostic::new(Code::UnexpectedText, "`tty` has no items: there is one terminal")
                         .help("leave the items out");
                 self.tell(item, found);
                 return None;

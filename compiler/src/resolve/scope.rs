@@ -313,7 +313,8 @@ impl FileLets {
         let text = graph.sources.get(unit.source).map_or("", |source| source.text.as_str());
         let unread = self.unread.get() || !unit.errors.is_empty();
         for (name, at) in &self.places {
-            if used.contains(name) || (unread && text.contains(&format!("${name}"))) {
+            let broken = self.values.get(name).is_some_and(Option::is_none);
+            if used.contains(name) || broken || (unread && text.contains(&format!("${name}"))) {
                 continue;
             }
             findings.push(

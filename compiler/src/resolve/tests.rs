@@ -38,7 +38,7 @@ fn of_unit(graph: &Graph, lets: &Lets, number: usize, findings: &mut Findings) -
     let mut tests = Vec::new();
     for test in &unit.document.tests {
         for label in test.expect.iter().flat_map(|line| &line.by) {
-            if known.contains(&label.node) || may_be_lost(graph, &inside, &label.node) {
+            if known.contains(&label.node) || may_be_lost(graph, &inside, &label.node, &known) {
                 continue;
             }
             let found =

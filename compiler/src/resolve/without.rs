@@ -123,13 +123,15 @@ pub(super) fn labels(graph: &Graph, units: &Units) -> BTreeSet<String> {
     units.iter().flat_map(|unit| carried(graph, *unit)).map(|one| one.label.to_owned()).collect()
 }
 
-/// Whether these texts may have labels that could not be read: a statement with an error, or a missing text.
-pub(super) fn may_be_lost(graph: &Graph, units: &Units, label: &str) -> bool {
+/// Whether these texts may have this label in what could not be read: a statement with an error, or a missing
+/// text. A label that is nearly one of those that were read is taken for a mistake all the same.
+pub(super) fn may_be_lost(graph: &Graph, units: &Units, label: &str, known: &BTreeSet<String>) -> bool {
+    let near = did_you_mean(label, known.iter().map(String::as_str)).is_some();
     units.iter().filter_map(|unit| graph.units.get(*unit)).any(|unit| {
-        unit.left_out.labels.contains(label)
-            || unit.left_out.unlisted.is_some()
+        let missing = unit.left_out.unlisted.is_some()
             || unit.includes.len() < unit.document.include.len()
-            || unit.includes.iter().any(Result::is_err)
+            || unit.includes.iter().any(Result::is_err);
+        unit.left_out.labels.contains(label) || (missing && !near)
     })
 }
 
@@ -141,10 +143,10 @@ fn unknown(
     at: Place,
     findings: &mut Findings,
 ) {
-    if may_be_lost(graph, inside, &label.node) {
+    let known = labels(graph, inside);
+    if may_be_lost(graph, inside, &label.node, &known) {
         return;
     }
-    let known = labels(graph, inside);
     let mut found =
         Diagnostic::new(Code::UnknownLabel, format!("nothing in `{policy}` has the label `{}`", label.node))
             .at(at);

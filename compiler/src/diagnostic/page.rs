@@ -1,0 +1,108 @@
+//! The pages of the manual about the kinds of findings.
+
+use super::Code;
+
+/// The page about a kind of finding, `docs/errors/CODE.md`: why it is one, a policy that has it, and its repair.
+#[must_use]
+pub fn page(code: Code) -> &'static str {
+    // INVARIANT: every code has a page: a test compares the pages with the codes.
+    PAGES.iter().find(|(name, _)| *name == code.name()).map_or("", |(_, page)| *page)
+}
+
+macro_rules! pages {
+    ($($name:literal)*) => {
+        &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/errors/", $name, ".md"))),)*]
+    };
+}
+
+/// Every page by the name of its code.
+const PAGES: &[(&str, &str)] = pages! {
+    "E0101"
+    "E0102"
+    "E0103"
+    "E0104"
+    "E0105"
+    "E0106"
+    "E0107"
+    "E0108"
+    "E0109"
+    "E0110"
+    "E0111"
+    "E0112"
+    "E0113"
+    "E0114"
+    "E0115"
+    "E0116"
+    "E0117"
+    "E0118"
+    "E0119"
+    "E0120"
+    "E0121"
+    "E0122"
+    "E0202"
+    "E0203"
+    "E0204"
+    "E0205"
+    "E0206"
+    "E0207"
+    "E0208"
+    "E0220"
+    "E0221"
+    "E0222"
+    "E0223"
+    "E0224"
+    "E0225"
+    "E0226"
+    "E0227"
+    "E0228"
+    "E0229"
+    "E0230"
+    "E0231"
+    "E0301"
+    "E0302"
+    "E0303"
+    "E0304"
+    "E0305"
+    "E0306"
+    "E0307"
+    "E0308"
+    "E0309"
+    "E0401"
+    "E0402"
+    "E0403"
+    "E0404"
+    "E0405"
+    "E0406"
+    "E0407"
+    "E0408"
+    "E0409"
+    "E0410"
+    "E0411"
+    "E0501"
+    "E0502"
+    "E0503"
+    "E0510"
+    "E0511"
+    "E0512"
+    "E0513"
+    "E0514"
+    "E0515"
+    "E0516"
+    "E0602"
+    "E0603"
+    "E0604"
+    "E0605"
+    "E0606"
+    "E0610"
+    "E0611"
+    "E0612"
+    "E0613"
+    "E0701"
+    "E0702"
+    "E0703"
+    "E0704"
+    "E0705"
+    "E0706"
+    "E0707"
+    "E0708"
+};

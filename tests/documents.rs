@@ -1,0 +1,143 @@
+//! Policies as data: the same statements, one schema.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(clippy::disallowed_methods)]
+
+use fence_compiler::document::{Document, from_tree, schema};
+use serde_json::{Value, json};
+
+const EXAMPLE: &str = r#"fence 1
+policy agent "A coding agent working in one repository"
+include base
+include "./team.fence" without any-command because "commands are listed here"
+let state = ~/.local/state/agent
+allow read write $workspace, $tmp, $state because "the task itself"
+deny read write **/.env except $workspace/example/.env cheaply because "local credentials"
+never read write ~/.ssh as secrets
+deny run "git push", "npm publish" best-effort
+allow listen 3000-3999, 8080
+allow tty
+secret env ANTHROPIC_API_KEY to api.anthropic.com:443
+secret file ~/.token to api.example.com as token
+set env CI = "1" as ci
+set env LANG = C
+limit time 30m
+limit memory 4GiB best-effort because "the machine is small"
+limit memory 8GiB
+tls relaxed
+upstream http://proxy.example:3128 for *.example
+on macos {
+  allow mach-lookup com.apple.trustd.agent
+}
+on linux {
+  limit cpu 1h
+}
+test "credentials" {
+  given $home = /home/ada
+  given link $cwd/notes -> /home/ada/.ssh/id_ed25519
+  given host github.com = 203.0.113.7
+  given platform = linux
+  deny read /home/ada/.ssh/id_ed25519 by secrets
+  allow tty
+}
+"#;
+
+fn as_value(text: &str) -> Value {
+    let parsed = fence_grammar::parse(text);
+    assert_eq!(parsed.errors, []);
+    serde_json::to_value(from_tree(parsed.file)).unwrap()
+}
+
+fn validator() -> jsonschema::Validator {
+    jsonschema::validator_for(&schema()).unwrap()
+}
+
+#[test]
+fn a_text_and_its_data_are_one_document() {
+    let value = as_value(EXAMPLE);
+    let read: Document = serde_json::from_value(value.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), value);
+    let yaml = serde_yaml::to_string(&read).unwrap();
+    assert_eq!(serde_yaml::from_str::<Document>(&yaml).unwrap(), read);
+    insta::with_settings!({snapshot_path => "snapshots", prepend_module_to_snapshot => false}, {
+        insta::assert_snapshot!("document", yaml);
+    });
+}
+
+#[test]
+fn the_built_in_policies_and_the_example_are_valid_by_the_schema() {
+    let validator = validator();
+    for (name, text) in fence_policies::ALL.iter().copied().chain([("example", EXAMPLE)]) {
+        let value = as_value(text);
+        let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert_eq!(errors, Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn the_policy_of_the_manual_reads_as_data() {
+    let yaml = r#"
+fence: 1
+policy: agent
+include: [base, {policy: registries, without: [docker-hub], because: this team pulls no images}]
+rules:
+  - allow: [read, write]
+    items: [$workspace, $tmp]
+  - never: [read, write]
+    items: ["~/.ssh", "~/.aws"]
+    except: ["~/.ssh/known_hosts"]
+    as: secrets
+    because: credentials stay on the host
+  - allow: listen
+    items: 8080
+limits: {time: 30m, memory: 4GiB}
+tests:
+  - name: credentials
+    expect: [{deny: read, item: "~/.ssh/id_ed25519", by: secrets}]
+"#;
+    let value: Value = serde_yaml::from_str(yaml).unwrap();
+    assert!(validator().is_valid(&value));
+    let document: Document = serde_yaml::from_str(yaml).unwrap();
+    assert_eq!(document.rules[2].items[0].node, "8080");
+}
+
+#[test]
+fn what_is_no_policy_is_refused_by_schema_and_reader_alike() {
+    let validator = validator();
+    for value in [
+        json!({"rules": [{"allow": "read", "deny": "read", "items": "/a"}]}),
+        json!({"rules": [{"items": "/a"}]}),
+        json!({"rules": [{"allow": "raed", "items": "/a"}]}),
+        json!({"rules": [{"allow": "read", "items": "/a", "becuase": "x"}]}),
+        json!({"rules": [{"allow": "read", "items": [true]}]}),
+        json!({"rules": [{"allow": [], "items": "/a"}]}),
+        json!({"fence": "1"}),
+        json!({"tls": "loose"}),
+        json!({"limits": {"tiem": "3s"}}),
+        json!({"limits": {"time": 3}}),
+        json!({"secrets": [{"env": "A", "file": "/a", "to": "h"}]}),
+        json!({"secrets": [{"to": "h"}]}),
+        json!({"tests": [{"name": "x", "expect": [{"allow": "tty", "deny": "tty"}]}]}),
+        json!({"include": [{"without": ["x"]}]}),
+        json!({"name": "x"}),
+        json!({"let": {"a": 1}}),
+        json!({"on": {"windows": {}}}),
+        json!({"policy": null}),
+    ] {
+        assert!(!validator.is_valid(&value), "schema: {value}");
+        assert!(serde_json::from_value::<Document>(value.clone()).is_err(), "reader: {value}");
+    }
+}
+
+#[test]
+fn the_schema_on_disk_is_the_one_of_the_types() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/policy.schema.json");
+    let fresh = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());
+    if std::env::var_os("FENCE_UPDATE").is_some() {
+        std::fs::write(path, &fresh).unwrap();
+    }
+    let on_disk = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        on_disk == fresh,
+        "schemas/policy.schema.json is stale: `FENCE_UPDATE=1 cargo test -p fence-compiler --test documents` renews it"
+    );
+}
