@@ -221,3 +221,29 @@ impl Files for Recorder<'_> {
         names
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> AbsolutePath {
+        AbsolutePath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_is_recorded_answers_the_same() {
+        let mut made = FileFacts::default()
+            .with(path("/a/b"), Entry::File)
+            .with(path("/a/c"), Entry::Link(LinkText::new(b"\xff")))
+            .with(path("/a/gone"), Entry::Missing);
+        let mut recorder = Recorder::new(&mut made);
+        let asked = [path("/a"), path("/a/c"), path("/none")];
+        let answers: Vec<Entry> = asked.iter().map(|path| recorder.entry(path)).collect();
+        let names = recorder.names(&path("/a"));
+        let mut facts = recorder.into_facts();
+        assert_eq!(names, [b"b".to_vec(), b"c".to_vec()]);
+        assert_eq!(facts.names(&path("/a")), names);
+        assert_eq!(asked.iter().map(|path| facts.entry(path)).collect::<Vec<_>>(), answers);
+        assert_eq!(answers, [Entry::Directory, Entry::Link(LinkText::new(b"\xff")), Entry::Missing]);
+    }
+}

@@ -3,8 +3,10 @@
 use crate::diagnostic::{Code, Diagnostic};
 use crate::host::{Features, Support};
 use crate::plan::MemfdPlan;
+use crate::policy::{Effect, PathAction, Policy, Subject};
 
 use super::calls::MemoryFiles;
+use super::claims::{Findings, is_for_linux};
 
 /// Refuses a machine that lacks something without which no rule would hold, and tells what differs.
 pub(super) fn check(features: &Features) -> Vec<Diagnostic> {
@@ -37,6 +39,27 @@ pub(super) fn check(features: &Features) -> Vec<Diagnostic> {
 fn missing(name: &str, why: &str) -> Diagnostic {
     Diagnostic::new(Code::MechanismMissing, format!("this machine does not offer {name}: {why}"))
         .help("run `fence doctor`: it shows every mechanism and the command that would mend it")
+}
+
+/// Tells what an old Landlock refuses although a rule allows it.
+pub(super) fn judge(policy: &Policy, features: &Features, findings: &mut Findings) {
+    if features.landlock_abi != 1 {
+        return;
+    }
+    for (number, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| is_for_linux(rule)) {
+        if let Subject::Path { actions, items, .. } = &rule.subject
+            && rule.effect == Effect::Allow
+            && actions.contains(&PathAction::Write)
+            && let Some(report) = findings.report(number)
+        {
+            for item in items {
+                report.stricter(
+                    "version 1 of Landlock refuses moving and linking from one directory to another: {}",
+                    &item.text,
+                );
+            }
+        }
+    }
 }
 
 /// Whether something both writable and executable is in the policy.

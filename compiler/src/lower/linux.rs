@@ -45,6 +45,7 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
     let file_tree = mounts::build(&claims, &regions, devices, &host.features);
     judgement::judge(policy, &claims, &regions, &file_tree, &mut findings);
 
+    features::judge(policy, &host.features, &mut findings);
     let open = names::open_calls(policy, &mut findings);
     network::judge(policy, &mut findings);
     let environment = environment::plan(policy, host, &values, &mut findings);

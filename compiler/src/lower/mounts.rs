@@ -104,10 +104,9 @@ fn wanted(regions: &[Region]) -> Vec<bool> {
     let mut beneath = vec![false; regions.len()];
     for (number, region) in regions.iter().enumerate().rev() {
         let itself = region.kind == RegionKind::Cwd || is_visible(region);
-        if itself || beneath.get(number) == Some(&true) {
-            if let Some(slot) = region.above.and_then(|above| beneath.get_mut(above)) {
-                *slot = true;
-            }
+        let wanted = itself || beneath.get(number) == Some(&true);
+        if let Some(slot) = region.above.and_then(|above| beneath.get_mut(above)) {
+            *slot |= wanted;
         }
     }
     beneath

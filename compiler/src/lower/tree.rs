@@ -92,3 +92,46 @@ pub(super) fn walk_on<'a>(
     }
     Ok(walk)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::FileFacts;
+
+    fn path(text: &str) -> AbsolutePath {
+        AbsolutePath::new(text.as_bytes()).unwrap()
+    }
+
+    fn tree() -> FileFacts {
+        let link = |to: &str| Entry::Link(LinkText::new(to.as_bytes()));
+        FileFacts::default()
+            .with(path("/usr/bin/sh"), Entry::File)
+            .with(path("/bin"), link("usr/bin"))
+            .with(path("/a/up"), link("../bin/./sh"))
+            .with(path("/a/gone"), link("/nowhere/x"))
+            .with(path("/loop"), link("loop"))
+    }
+
+    #[test]
+    fn links_are_followed_a_component_at_a_time() {
+        for (from, to, entry, links) in [
+            ("/usr/bin/sh", "/usr/bin/sh", Entry::File, 0),
+            ("/bin/sh", "/usr/bin/sh", Entry::File, 1),
+            ("/a/up", "/usr/bin/sh", Entry::File, 2),
+            ("/a/gone/y", "/nowhere/x/y", Entry::Missing, 1),
+            ("/usr/bin/sh/below", "/usr/bin/sh/below", Entry::Missing, 0),
+            ("/", "/", Entry::Directory, 0),
+        ] {
+            let found = walk(&mut tree(), &path(from)).unwrap();
+            assert_eq!((found.object, found.entry, found.links.len()), (path(to), entry, links), "{from}");
+        }
+    }
+
+    #[test]
+    fn a_walk_ends_at_a_loop_and_where_no_link_is_followed() {
+        assert_eq!(walk(&mut tree(), &path("/loop/x")), Err(Stop::Loop(path("/loop"))));
+        let names = [&b"a"[..], b"up"].into_iter();
+        let stop = walk_on(&mut tree(), Walk::root(), names, Follow::Nothing);
+        assert_eq!(stop, Err(Stop::Link(path("/a/up"))));
+    }
+}

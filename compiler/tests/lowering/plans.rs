@@ -238,6 +238,35 @@ fn an_older_kernel_refuses_what_it_cannot_hold_otherwise() {
 }
 
 #[test]
+fn the_first_landlock_is_stricter_about_moving() {
+    let mut host = host("/home/ada/work");
+    host.features.landlock_abi = 1;
+    let lowered = check("allow read write $cwd\nallow read /usr", &host, &files(DEBIAN));
+    let levels: Vec<Level> = lowered.fidelity.iter().map(|told| told.level).collect();
+    assert_eq!(levels, [Level::Stricter, Level::Exact]);
+    assert_eq!(lowered.diagnostics, []);
+}
+
+/// A variable without a value opens nothing, which is a note, and closes nothing, which is an error.
+#[test]
+fn a_variable_without_a_value() {
+    let lowered = check("allow read $NOWHERE\ndeny read $NOWHERE", &host("/home/ada"), &files(DEBIAN));
+    let codes: Vec<String> = lowered.diagnostics.iter().map(|found| found.code.to_string()).collect();
+    assert_eq!(codes, ["E0706"]);
+    assert_eq!(lowered.fidelity[0].notes.len(), 1);
+}
+
+/// Of two rules that cover the same, the one without the clause has to hold.
+#[test]
+fn an_accepted_rule_excuses_no_other() {
+    let text = "allow read write $cwd\ndeny write $cwd/src best-effort\ndeny write $cwd/src";
+    let lowered = check(text, &host("/home/ada/work"), &files(DEBIAN));
+    let lines: Vec<u32> = lowered.diagnostics.iter().map(|found| found.place.unwrap().span.start).collect();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0] > 50, "the last rule: {lines:?}");
+}
+
+#[test]
 fn devices_are_opened_by_name() {
     let tree = files(&format!("{DEBIAN}\n/dev/dri/card0 =\n/dev/dri/renderD128 =\n/dev/sda =\n"));
     let text = "allow device /dev/kvm, /dev/dri, /dev/none, /etc/passwd\ndeny device /dev/dri/card0\nallow read /dev/sda";
