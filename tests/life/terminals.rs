@@ -38,6 +38,11 @@ pub fn add(suite: &mut Suite) {
     }
 }
 
+/// Gives the job in the foreground the time to get the terminal; what is typed before goes to the shell.
+fn settle() {
+    std::thread::sleep(std::time::Duration::from_millis(300));
+}
+
 fn interrupt(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal.line(&format!("{fence} sh -c 'echo beg\"\"un; sleep 100'"));
     terminal.wait_for("begun")?;
@@ -81,6 +86,7 @@ fn stop_and_continue(terminal: &mut Terminal, fence: &str) -> Result<(), String>
         terminal.wait_for("ready> ")?;
         terminal.line("fg");
         terminal.wait_for("sh -c")?;
+        settle();
         terminal.line(word);
         terminal.wait_for(&format!("got:{word}"))?;
     }
@@ -108,6 +114,8 @@ fn background_reader(terminal: &mut Terminal, fence: &str) -> Result<(), String>
     terminal.line("sleep 1; jobs");
     terminal.wait_for("Stopped")?;
     terminal.line("fg");
+    terminal.wait_for("-- cat\r\n")?;
+    settle();
     terminal.line("typed");
     terminal.wait_for("typed\r\ntyped")?;
     terminal.type_in("\x04");
@@ -139,13 +147,15 @@ fn short_reader(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
 }
 
 fn shell_inside(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
-    terminal.line(&format!("{fence} env PS1='inside> ' bash --norc --noprofile -i"));
+    terminal.line(&format!("{fence} env PS1='in'\"side> \" bash --norc --noprofile -i"));
     terminal.wait_for("inside> ")?;
     terminal.line("sleep 100");
+    settle();
     terminal.type_in("\x1a");
     terminal.wait_for("Stopped")?;
     terminal.line("jobs; bg; fg");
     terminal.wait_for("sleep 100\r\n")?;
+    settle();
     terminal.type_in("\x03");
     terminal.line("echo code=$?");
     terminal.wait_for("code=130")?;
