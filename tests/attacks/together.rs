@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{Ending, Person, Scene, Suite};
 
 const NARROW: &str = "include base\nallow read write $cwd\nallow read ~\ndeny read write ~/secret\ndeny write $cwd/kept best-effort\n";
-const WIDE: &str = "include base\nallow read write $cwd, ~\n";
+const WIDE: &str = "include base\nallow read write $cwd, ~/secret\n";
 
 /// Adds the tests.
 pub fn add(suite: &mut Suite) {

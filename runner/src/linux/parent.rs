@@ -6,6 +6,7 @@ use std::time::Duration;
 use fence_compiler::plan::LinuxPlan;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::signal::killpg;
 use nix::unistd::pipe2;
 
 use super::command::Command;
@@ -199,7 +200,9 @@ fn stop(signal: i32) {
 /// Makes this process group the terminal's foreground again, if a group of the sandbox that is gone was left there.
 fn take_terminal_back(terminal: RawFd) {
     let (terminal, own) = (sys::standard(terminal), nix::unistd::getpgrp());
-    if nix::unistd::tcgetpgrp(terminal).is_ok_and(|group| group != own) {
+    // A group that lives is the caller's shell, which has put this job in the background, or another job of it.
+    let is_gone = |group: nix::unistd::Pid| group.as_raw() <= 0 || killpg(group, None) == Err(Errno::ESRCH);
+    if nix::unistd::tcgetpgrp(terminal).is_ok_and(|group| group != own && is_gone(group)) {
         // SIGTTOU is blocked here, so that this is allowed from the background. An error leaves it as it is.
         let _ = nix::unistd::tcsetpgrp(terminal, own);
     }
