@@ -84,6 +84,7 @@ impl Start {
             ("USER", OsStr::new(&person.name)),
             ("LOGNAME", OsStr::new(&person.name)),
             ("LANG", OsStr::new("C.UTF-8")),
+            ("SHELL", OsStr::new("/bin/sh")),
             ("TERM", OsStr::new("xterm")),
         ];
         Start {
