@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use fence_compiler::plan::LinuxPlan;
+use fence_compiler::plan::{CallRule, Condition, LinuxPlan};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::killpg;
@@ -45,7 +45,11 @@ pub(super) fn run(
     let standard = Standard::new()?;
     standard.refuse_reopening(plan)?;
     let layers = Layers::new()?;
-    let filter = seccomp::compile(&plan.seccomp, seccomp::Architecture::NATIVE)
+    let mut calls = plan.seccomp.clone();
+    if layers.inner().is_none() {
+        calls.push(group_signals());
+    }
+    let filter = seccomp::compile(&calls, seccomp::Architecture::NATIVE)
         .map_err(|error| Error::Plan(error.to_string()))?;
     let (report, report_end) = pipe()?;
     let (control_end, control) = pipe()?;
@@ -100,6 +104,17 @@ pub(super) fn run(
         Timings::On => timings(start, prepared, &watch.reached),
     };
     Ok((outcome, timings))
+}
+
+/// Without scopes in Landlock (ABI 6), `kill(0, …)` would reach the caller's process group, of which the command is a
+/// part: it is refused then. Every other way to signal needs a number of the sandbox's own.
+fn group_signals() -> CallRule {
+    CallRule {
+        calls: vec!["kill".to_owned()],
+        when: vec![Condition::Equals { argument: 0, width: 32, mask: u64::MAX, value: 0 }],
+        errno: "EPERM".to_owned(),
+        reason: "signals stay inside".to_owned(),
+    }
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {

@@ -89,7 +89,7 @@ impl Tree {
             Mount::Mask { at, kind, rules } => self.mask(at, *kind, rules),
             Mount::Pin { at, rules } => self.add(Operation::Pin { at: beneath(at) }, rules),
             Mount::Proc { at, how: ProcKind::Fresh } => {
-                self.new(FileSystem::Processes, at, OWN | mount::READ_ONLY, Place::Foreign);
+                self.fresh(FileSystem::Processes, at, OWN | mount::READ_ONLY, Place::Foreign);
             }
             Mount::Proc { at, how: ProcKind::Bound } => {
                 let source = AbsolutePath::root().join(b"proc");
@@ -99,7 +99,7 @@ impl Tree {
             Mount::Private { at, mode, executing } => {
                 let execution = if *executing == Executing::Allowed { 0 } else { mount::NO_EXECUTION };
                 let attributes = mount::NO_SETUID | mount::NO_DEVICES | execution;
-                self.new(memory(*mode), at, attributes, Place::Own);
+                self.fresh(memory(*mode), at, attributes, Place::Own);
             }
         }
     }
@@ -117,7 +117,7 @@ impl Tree {
         self.places.insert(at.clone(), Place::Foreign);
     }
 
-    fn new(&mut self, filesystem: FileSystem, at: &AbsolutePath, attributes: Attributes, place: Place) {
+    fn fresh(&mut self, filesystem: FileSystem, at: &AbsolutePath, attributes: Attributes, place: Place) {
         self.point(at, TreeKind::Directory);
         self.add(Operation::New { filesystem, at: beneath(at), attributes }, &[]);
         self.places.insert(at.clone(), place);
@@ -142,7 +142,7 @@ impl Tree {
 
     fn dev(&mut self, at: &AbsolutePath, devices: &[AbsolutePath], terminal: Option<&AbsolutePath>) {
         const DEVICE: Attributes = mount::NO_SETUID | mount::NO_EXECUTION;
-        self.new(memory(0o755), at, DEVICE, Place::Own);
+        self.fresh(memory(0o755), at, DEVICE, Place::Own);
         let host = AbsolutePath::root().join(b"dev");
         for name in ["null", "zero", "full", "random", "urandom", "tty"] {
             let source = host.join(name.as_bytes());
@@ -156,8 +156,8 @@ impl Tree {
             let inside = names.iter().fold(at.clone(), |path, name| path.join(name));
             self.bind(device, &inside, TreeKind::File, DEVICE, &[]);
         }
-        self.new(FileSystem::Terminals, &at.join(b"pts"), DEVICE, Place::Foreign);
-        self.new(memory(0o1777), &at.join(b"shm"), OWN, Place::Own);
+        self.fresh(FileSystem::Terminals, &at.join(b"pts"), DEVICE, Place::Foreign);
+        self.fresh(memory(0o1777), &at.join(b"shm"), OWN, Place::Own);
         for (name, target) in [
             ("ptmx", "pts/ptmx"),
             ("fd", "/proc/self/fd"),
