@@ -10,11 +10,15 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::inclusion::Inclusion;
 use crate::pattern::{
     CommandPattern, Component, ConnectPattern, HostPattern, HttpPattern, NamePattern, PathPattern, PortRange,
-    Root, SshPattern,
+    ProgramPattern, Root, SshPattern,
 };
 use crate::policy::{Effect, Item, NameAction, PathAction, Rule, SecretHolder, Subject, Written};
 use crate::question::Platform;
 use crate::source::{Origin, SourceId};
+
+/// The most pairs of items that are compared for a warning: in a policy of tens of thousands of rules the last
+/// ones are not looked at. Errors are looked for everywhere.
+const MOST_COMPARED: usize = 4_000_000;
 
 /// Tells all of them.
 pub(super) fn report(in_force: &InForce, graph: &Graph, findings: &mut Findings) {
@@ -54,6 +58,9 @@ struct Part<'a, A, P> {
 
 /// The rules of one kind of items.
 struct Parts<'a, A, P>(Vec<Part<'a, A, P>>);
+
+/// An item of a `never`, with its rule.
+type Candidate<'p, 'a, A, P> = (&'p Part<'a, A, P>, &'a Item<P>);
 
 /// All rules by the kind of their items.
 struct ByKind<'a> {
@@ -116,8 +123,8 @@ impl<'a, A: Copy + PartialEq + ActionName, P: Inclusion + Indexed> Parts<'a, A, 
 
     /// Tells each `allow` item that lies wholly inside a `never` item.
     fn inside_never(&self, view: &View<'_>, findings: &mut Findings) {
-        let mut keyed: BTreeMap<String, Vec<(&Part<'a, A, P>, &Item<P>)>> = BTreeMap::new();
-        let mut others: Vec<(&Part<'a, A, P>, &Item<P>)> = Vec::new();
+        let mut keyed: BTreeMap<String, Vec<Candidate<'_, 'a, A, P>>> = BTreeMap::new();
+        let mut others: Vec<Candidate<'_, 'a, A, P>> = Vec::new();
         for part in self.0.iter().filter(|part| part.rule.effect == Effect::Never) {
             for item in part.items {
                 match item.pattern.outer_key() {
@@ -147,10 +154,10 @@ impl<'a, A: Copy + PartialEq + ActionName, P: Inclusion + Indexed> Parts<'a, A, 
 
     /// Warns of an `except` that does not do what a reader may think, once for each rule.
     fn excepts(&self, view: &View<'_>, findings: &mut Findings) {
-        for part in self.0.iter().filter(|part| !part.except.is_empty()) {
-            if view.is_built_in(part.rule.written.source) {
-                continue;
-            }
+        let items: usize = self.0.iter().map(|part| part.items.len()).sum();
+        let own =
+            |part: &&Part<'a, A, P>| !part.except.is_empty() && !view.is_built_in(part.rule.written.source);
+        for part in self.0.iter().filter(own).take(MOST_COMPARED / items.max(1)) {
             let found = part.except.iter().find_map(|except| match part.rule.effect {
                 Effect::Allow => self.on_allow(part, except),
                 Effect::Deny | Effect::Never => self.on_deny(part, except),
@@ -497,6 +504,35 @@ impl Indexed for ConnectPattern {
     }
 }
 
+impl Indexed for CommandPattern {
+    fn outer_key(&self) -> Option<String> {
+        match &self.program {
+            ProgramPattern::Name(name) => name.0.as_literal().map(str::to_owned),
+            ProgramPattern::AnyCommand | ProgramPattern::Path(_) => None,
+        }
+    }
+
+    fn inner_keys(&self) -> Vec<String> {
+        match &self.program {
+            ProgramPattern::Path(path) => match path.components.last() {
+                Some(Component::Literal(name)) => vec![name.clone()],
+                _ => Vec::new(),
+            },
+            ProgramPattern::AnyCommand | ProgramPattern::Name(_) => self.outer_key().into_iter().collect(),
+        }
+    }
+}
+
+impl Indexed for NamePattern {
+    fn outer_key(&self) -> Option<String> {
+        self.0.as_literal().map(str::to_owned)
+    }
+
+    fn inner_keys(&self) -> Vec<String> {
+        self.outer_key().into_iter().collect()
+    }
+}
+
 macro_rules! compare_all {
     ($($pattern:ty),*) => {
         $(impl Indexed for $pattern {
@@ -511,4 +547,4 @@ macro_rules! compare_all {
     };
 }
 
-compare_all!(CommandPattern, HttpPattern, PortRange, NamePattern, SshPattern);
+compare_all!(HttpPattern, PortRange, SshPattern);
