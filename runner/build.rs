@@ -8,6 +8,29 @@ fn main() {
     let here = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     let commit = packaged(Path::new(&here)).or_else(|| checked_out(Path::new(&here)));
     println!("cargo::rustc-env=FENCE_COMMIT={}", commit.unwrap_or_default());
+    pages(&Path::new(&here).join("errors"));
+}
+
+/// Makes the table of the pages of codes, from the folder that `errors` leads to: `docs/errors`.
+fn pages(folder: &Path) {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut rows: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter_map(|path| {
+            let code = path.file_name()?.to_str()?.strip_suffix(".md")?.to_owned();
+            println!("cargo::rerun-if-changed={}", path.display());
+            Some(format!("    ({code:?}, include_str!({:?})),\n", path.display().to_string()))
+        })
+        .collect();
+    rows.sort();
+    let table = format!("&[\n{}]\n", rows.concat());
+    let out = std::env::var("OUT_DIR").unwrap_or_default();
+    if let Err(error) = std::fs::write(Path::new(&out).join("pages.rs"), table) {
+        println!("cargo::error=cannot write the table of pages: {error}");
+    }
 }
 
 /// The commit that `cargo package` noted in the package.

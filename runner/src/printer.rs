@@ -357,3 +357,134 @@ pub fn name_action(action: NameAction) -> &'static str {
         NameAction::IoKit => "iokit",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fence_compiler::policy::{Policy, Rule};
+    use fence_compiler::resolve::{Request, resolve};
+    use fence_compiler::source::{LoadError, Loader, Origin, Reference, Source};
+
+    use super::policy;
+    use crate::load::built_in;
+
+    struct BuiltIns;
+
+    impl Loader for BuiltIns {
+        fn load(&self, reference: Reference<'_>, _: &Origin) -> Result<Source, LoadError> {
+            match reference {
+                Reference::Name(name) => built_in(name).ok_or(LoadError::UnknownName { known: Vec::new() }),
+                Reference::Path(_) => Err(LoadError::NoDirectory),
+            }
+        }
+    }
+
+    fn resolved(main: Source) -> Policy {
+        let request = Request { mains: vec![main], set: Vec::new(), above: Vec::new() };
+        let resolved = resolve(&request, &BuiltIns);
+        let errors: Vec<_> = resolved
+            .diagnostics
+            .iter()
+            .filter(|found| found.severity == fence_compiler::diagnostic::Severity::Error)
+            .map(|found| found.message.clone())
+            .collect();
+        assert_eq!(errors, Vec::<String>::new());
+        resolved.policy
+    }
+
+    fn given(text: &str) -> Source {
+        Source {
+            origin: Origin::User(fence_compiler::bytes::AbsolutePath::new(b"/t/test.fence").unwrap()),
+            name: "<test>".into(),
+            text: text.into(),
+        }
+    }
+
+    /// What a policy means, without where it was written.
+    fn meaning(policy: &Policy) -> serde_json::Value {
+        let nowhere = |value: &mut serde_json::Value| forget(value);
+        let rules: Vec<Rule> = policy.rules.clone();
+        let mut meaning = serde_json::json!({
+            "rules": rules, "set": policy.set, "secrets": policy.secrets, "limits": policy.limits,
+            "tls": policy.tls, "upstreams": policy.upstreams, "name": policy.name, "description": policy.description,
+        });
+        nowhere(&mut meaning);
+        meaning
+    }
+
+    /// Takes places and the text as written out of a document.
+    fn forget(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(map) => {
+                map.remove("written");
+                if map.contains_key("pattern") {
+                    map.remove("text");
+                }
+                map.values_mut().for_each(forget);
+            }
+            serde_json::Value::Array(list) => list.iter_mut().for_each(forget),
+            _ => {}
+        }
+    }
+
+    fn same(again: &Policy, original: &Policy) {
+        let (again, original) = (meaning(again), meaning(original));
+        for (key, value) in original.as_object().unwrap() {
+            if let (Some(before), Some(after)) = (value.as_array(), again[key].as_array()) {
+                for (before, after) in before.iter().zip(after) {
+                    assert_eq!(after, before);
+                }
+            }
+            assert_eq!(&again[key], value, "{key}");
+        }
+    }
+
+    #[test]
+    fn every_built_in_policy_comes_back_the_same() {
+        for (name, _) in fence_policies::ALL {
+            let original = resolved(built_in(name).unwrap());
+            let printed = policy(&original);
+            same(&resolved(given(&printed)), &original);
+        }
+    }
+
+    #[test]
+    fn every_statement_comes_back_the_same() {
+        let original = resolved(given(
+            r#"fence 1
+policy all "every \"statement\""
+let state = ~/.local/state
+include system-commands without power because "a test"
+allow read write $state/x, "/a b", "/c,d", "/e{f,g}", /[*]/[[]/x, **/y?[a-c], "/\"q\"", "/back\\slash"
+  except $state/x/y
+allow read /d$$literal/x
+deny write $cwd/z*/** best-effort cheaply as zed because "it is \"z\""
+never read /n except /n/m
+deny run "git push", "dd if=", mkfs.*, "a 'b c' d", "x ..."
+  except "git push origin docs"
+allow connect example.org:443, [::1]:80, 10.0.0.0/8, *.example.net, localhost:5432
+allow http "GET example.org/a/*", "* example.org/b"
+allow listen 3000-3999
+allow socket $SSH_AUTH_SOCK
+allow ssh "git.example.org git-upload-pack"
+allow env PATH, LC_*
+allow tty
+allow syscall ptrace
+set env CI = "1 $home/x $$"
+secret env TOKEN to example.org:443
+limit time 90s
+limit memory 4GiB best-effort
+limit processes 512
+limit files 1000
+tls relaxed
+upstream http://proxy.example.org:3128 for *.example.com
+on macos {
+  allow mach-lookup com.apple.x
+  limit cpu 2h
+}
+"#,
+        ));
+        let printed = policy(&original);
+        same(&resolved(given(&printed)), &original);
+        assert!(printed.contains("# left out by <test>:4 without power because \"a test\""), "{printed}");
+    }
+}

@@ -4,8 +4,11 @@ mod arguments;
 mod artifact;
 mod check;
 mod compile;
+mod completions;
 mod distrust;
+mod doctor;
 mod fidelity;
+mod help;
 mod json;
 mod policies;
 mod policy;
@@ -100,7 +103,9 @@ fn done(cli: Cli) -> u8 {
         Word::Policies(policies) => (policies::policies(&policies, screen), UNABLE),
         Word::Trust(trust) => (trust::trust(&trust, screen), UNABLE),
         Word::Schema(schema) => (policies::schema(&schema, screen), UNABLE),
-        _ => (Ok(UNABLE), UNABLE),
+        Word::Doctor(doctor) => (doctor::doctor(&doctor, screen), UNABLE),
+        Word::Completions(completions) => (completions::completions(&completions, screen), UNABLE),
+        Word::Help(help) => (help::help(&help, screen), UNABLE),
     };
     result.unwrap_or_else(|error| {
         screen.say(&crate::audit::visible(&format!("{error:#}")));

@@ -4,18 +4,19 @@
 pub(super) const OVERVIEW: &str = "\
 Examples:
   fence npm test                    run a command under the policy found here, or `default`
-  fence -p default -- ls -la        name the policy; everything after the first word is the command's
+  fence -p default -- ls -la        name the policy; after the first word all is the command's
   fence -c 'make && ./check'        a line of shell text
   fence why write ~/.bashrc         is it allowed, and which rule says so
   fence check                       what the policy here means on this machine
   fence show                        every rule in force, with where it comes from
 
-A word that is not in the list above is a command to run. To run a program that has the name of such a
-word, write `fence run -- NAME`.
+A word that is not in the list above is a command to run. To run a program that has
+the name of such a word, write `fence run -- NAME`.
 
-Exit status: of a command that ran, its own; 125 when fence itself failed, 126 when the policy refused the
-command, 127 when it was not found, 124 when a time limit ended it, 128+N for a signal. Of the other words:
-0 yes or clean, 1 no or a finding, 2 could not answer.";
+Exit status of a command that ran: its own; 125 when fence itself failed, 126 when the
+policy refused the command or it cannot be executed, 127 when it was not found, 124 when
+a time limit ended it, 128+N for a signal. Of the other words: 0 yes or clean, 1 no or a
+finding, 2 could not answer.";
 
 /// Of `fence run --help`.
 pub(super) const RUN: &str = "\
@@ -31,8 +32,9 @@ Examples:
   #!/usr/bin/env -S fence run -p default --
                                     as the first line of a script
 
-Exit status: the command's own; 125 when fence itself failed, 126 when the policy refused the command or it
-cannot be executed, 127 when it was not found, 124 when a time limit ended it, 128+N for a signal.";
+Exit status: the command's own; 125 when fence itself failed, 126 when the policy refused
+the command or it cannot be executed, 127 when it was not found, 124 when a time limit
+ended it, 128+N for a signal.";
 
 /// Of `fence check --help`.
 pub(super) const CHECK: &str = "\
@@ -42,8 +44,8 @@ Examples:
   fence check -v                    also the rules that are enforced exactly
   fence check --format json         for a program
 
-Exit status: 0 clean (notes and warnings are no findings), 1 an error, a failed test or a rule that would be enforced more weakly than
-accepted, 2 could not answer.";
+Exit status: 0 clean (warnings are no findings), 1 an error, a failed test, or a rule that
+would be enforced more weakly than its author accepts, 2 could not answer.";
 
 /// Of `fence why --help`.
 pub(super) const WHY: &str = "\
@@ -83,9 +85,9 @@ Examples:
 
 /// Of `fence trust --help`.
 pub(super) const TRUST: &str = "\
-A policy that fence finds in a directory, and that you did not name, runs only when you have read it and
-trust it. What is recorded is the hash of its text, of all that it includes, and fence's version: a change
-of any of them asks again.
+A policy that fence finds in a directory, and that you did not name, runs only when you
+have read it and trust it. What is recorded is the hash of its text, of all that it
+includes, and fence's version: a change of any of them asks again.
 
 Examples:
   fence trust                       the policy that is found here, after reading it: fence show

@@ -208,3 +208,126 @@ pub(super) fn near(word: &str) -> Option<&'static str> {
         .min()
         .map(|(_, own)| own)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use clap::CommandFactory;
+
+    use super::super::arguments::{Cli, Word};
+    use super::{Kind, RESERVED, Route, near, route};
+
+    fn routed(line: &str) -> Route {
+        route(line.split(' ').map(OsString::from).collect(), &Cli::command())
+    }
+
+    /// What a command line comes down to, in a few words.
+    fn meant(line: &str) -> String {
+        match routed(line) {
+            Route::Nothing => "nothing".into(),
+            Route::NotYet(word, Kind::Runs) => format!("not yet, runs: {word}"),
+            Route::NotYet(word, Kind::Answers) => format!("not yet: {word}"),
+            Route::Misplaced(word) => format!("misplaced: {word}"),
+            Route::Own(arguments) | Route::Run(arguments) => {
+                use clap::Parser;
+                match Cli::try_parse_from(arguments) {
+                    Ok(Cli { word: Word::Run(run), .. }) => format!(
+                        "run{}{}{}",
+                        run.chosen.policy.iter().map(|p| format!(" -p {}", p.display())).collect::<String>(),
+                        run.text.map(|text| format!(" -c {}", text.display())).unwrap_or_default(),
+                        run.command.iter().map(|word| format!(" [{}]", word.display())).collect::<String>()
+                    ),
+                    Ok(Cli { word: Word::Why(why), .. }) => format!("why {} {:?}", why.action, why.item),
+                    Ok(Cli { word, .. }) => format!("{word:?}").split('(').next().unwrap().to_lowercase(),
+                    Err(error) => format!("{:?}", error.kind()),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_form_of_a_command_line_means_one_thing() {
+        for (line, meaning) in [
+            ("fence", "nothing"),
+            ("fence run", "MissingRequiredArgument"),
+            ("fence -v", "MissingRequiredArgument"),
+            ("fence --", "MissingRequiredArgument"),
+            ("fence ls", "run [ls]"),
+            ("fence ls -la --help -p x", "run [ls] [-la] [--help] [-p] [x]"),
+            ("fence run ls -la", "run [ls] [-la]"),
+            ("fence -- ls -la", "run [ls] [-la]"),
+            ("fence run -- ls -la", "run [ls] [-la]"),
+            ("fence -p base ls", "run -p base [ls]"),
+            ("fence -pbase ls", "run -p base [ls]"),
+            ("fence --policy=base -p ./x.fence -- ls", "run -p base -p ./x.fence [ls]"),
+            ("fence run -p base -- ls -- x", "run -p base [ls] [--] [x]"),
+            ("fence ls -- x", "run [ls] [--] [x]"),
+            ("fence -c text", "run -c text"),
+            ("fence -vc text", "run -c text"),
+            ("fence run -c text", "run -c text"),
+            ("fence -c text -- a -b", "run -c text [a] [-b]"),
+            ("fence -c text check", "run -c text [check]"),
+            ("fence --shell /bin/bash ls", "MissingRequiredArgument"),
+            ("fence -v run ls", "run [ls]"),
+            ("fence --color never ls", "run [ls]"),
+            ("fence --color never check", "check"),
+            ("fence -C /tmp ls", "run [ls]"),
+            ("fence --nothing ls", "UnknownArgument"),
+            ("fence -q -v ls", "ArgumentConflict"),
+            ("fence --artifact x -p base ls", "ArgumentConflict"),
+            ("fence -h", "DisplayHelp"),
+            ("fence --help", "DisplayHelp"),
+            ("fence -V", "DisplayVersion"),
+            ("fence run --help", "DisplayHelp"),
+            ("fence check", "check"),
+            ("fence -v check base", "check"),
+            ("fence -p base check", "misplaced: check"),
+            ("fence -p base claude", "misplaced: claude"),
+            ("fence -p base -- check", "run -p base [check]"),
+            ("fence run -- check", "run [check]"),
+            ("fence run check", "run [check]"),
+            ("fence -- claude", "run [claude]"),
+            ("fence claude", "not yet, runs: claude"),
+            ("fence fmt x", "not yet: fmt"),
+            ("fence chek", "run [chek]"),
+            ("fence ./check", "run [./check]"),
+            ("fence why read /x", "why read [\"/x\"]"),
+            ("fence why run git -C x push", "why run [\"git\", \"-C\", \"x\", \"push\"]"),
+            ("fence why tty", "why tty []"),
+            ("fence policies", "policies"),
+            ("fence trust revoke x", "trust"),
+            ("fence completions fish", "completions"),
+            ("fence help E0203", "help"),
+            ("fence doctor", "doctor"),
+            ("fence schema policy", "schema"),
+            ("fence show -p base --format json", "show"),
+            ("fence test base --coverage", "test"),
+            ("fence compile base -o x", "compile"),
+        ] {
+            assert_eq!(meant(line), meaning, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_reserved_word_is_fences_own() {
+        for word in RESERVED {
+            assert!(!matches!(routed(&format!("fence {word}")), Route::Run(_)), "{word}");
+        }
+        let definition = Cli::command();
+        for word in definition.get_subcommands() {
+            assert!(RESERVED.contains(&word.get_name()), "{}", word.get_name());
+        }
+        definition.debug_assert();
+    }
+
+    #[test]
+    fn a_near_word_is_offered() {
+        for (word, own) in [("chek", Some("check")), ("polices", Some("policies")), ("shw", Some("show"))] {
+            assert_eq!(near(word), own, "{word}");
+        }
+        for word in ["git", "check", "cargo", "python3"] {
+            assert_eq!(near(word), None, "{word}");
+        }
+    }
+}

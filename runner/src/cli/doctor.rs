@@ -1,0 +1,274 @@
+//! `fence doctor`
+
+use std::path::Path;
+
+use fence_compiler::host::{Host, Support};
+use fence_compiler::lower::linux::lower;
+use fence_compiler::resolve::{Request, resolve};
+use serde_json::json;
+
+use super::arguments::{Doctor, Format};
+use super::json;
+use super::policy::host;
+use super::screen::{Screen, paint};
+use crate::host::{ProbedFiles, Surroundings};
+use crate::launch::{Command, Error, Options, Outcome, Standard, Timings};
+use crate::load::{Library, built_in};
+
+/// One mechanism of the table.
+struct Row {
+    name: &'static str,
+    found: Support,
+    /// What policies lose without it.
+    means: &'static str,
+    /// What mends it here.
+    mend: Option<String>,
+    need: Need,
+}
+
+/// Whether anything runs without a mechanism.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Nothing does.
+    Required,
+    /// Some rules are held differently.
+    Useful,
+}
+
+/// Where this machine is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Plain,
+    Container,
+    Wsl,
+    Ci,
+}
+
+/// Shows what this machine offers and lacks, and what mends it.
+pub(super) fn doctor(arguments: &Doctor, screen: Screen) -> anyhow::Result<u8> {
+    let surroundings = Surroundings::of(None)?;
+    let library =
+        Library::new(surroundings.person.home.clone(), surroundings.person.uid, surroundings.cwd.clone());
+    let request =
+        Request { mains: built_in("base").into_iter().collect(), set: Vec::new(), above: Vec::new() };
+    let policy = resolve(&request, &library).policy;
+    let host = host(&surroundings, &policy, Vec::new());
+    let place = place();
+    let trial = trial(&policy, &host);
+    let rows = rows(&host, place, trial);
+    let broken = rows.iter().any(|row| row.need == Need::Required && !row.found.is_yes());
+    match arguments.format {
+        Format::Text => screen.print(&as_text(&rows, &host, place, screen))?,
+        Format::Json => {
+            let mechanisms: Vec<_> = rows
+                .iter()
+                .map(|row| {
+                    json!({
+                        "name": row.name,
+                        "present": row.found.is_yes(),
+                        "why": match &row.found { Support::Yes => None, Support::No(why) => Some(why) },
+                        "means": row.means,
+                        "mend": row.mend,
+                        "required": row.need == Need::Required,
+                    })
+                })
+                .collect();
+            let answer = json!({ "version": json::VERSION, "host": host, "mechanisms": mechanisms });
+            json::print(screen, &answer)?;
+        }
+    }
+    Ok(u8::from(broken))
+}
+
+/// Makes a sandbox and runs `true` in it: what no single fact can prove.
+fn trial(policy: &fence_compiler::policy::Policy, host: &Host) -> Support {
+    let lowered = lower(policy, host, &mut ProbedFiles);
+    if let Some(error) =
+        lowered.diagnostics.iter().find(|found| found.severity == fence_compiler::diagnostic::Severity::Error)
+    {
+        return Support::No(error.message.clone());
+    }
+    let command =
+        Command { program: c"/bin/true".to_owned(), argv: vec![c"true".to_owned()], environment: Vec::new() };
+    let options = Options { timings: Timings::Off, standard: Standard::Kept };
+    match start(&lowered.plan, &command, &options) {
+        Ok(Outcome::Exited(0)) => Support::Yes,
+        Ok(other) => Support::No(format!("`/bin/true` ended in it with {}", other.exit_code())),
+        Err(error) => Support::No(error.to_string()),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn start(
+    plan: &fence_compiler::plan::LinuxPlan,
+    command: &Command,
+    options: &Options,
+) -> Result<Outcome, Error> {
+    crate::linux::run(plan, command, options)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start(_: &fence_compiler::plan::LinuxPlan, _: &Command, _: &Options) -> Result<Outcome, Error> {
+    Err(Error::Plan("this version runs commands on Linux only".to_owned()))
+}
+
+fn rows(host: &Host, place: Place, trial: Support) -> Vec<Row> {
+    let features = &host.features;
+    let kernel = features.kernel;
+    let landlock = match features.landlock_abi {
+        0 => Support::No("not in this kernel, or not among `lsm=` at boot".to_owned()),
+        abi if abi < 6 => Support::No(format!(
+            "version {abi}; signals and abstract sockets are scoped from 6 on (Linux 6.12)"
+        )),
+        _ => Support::Yes,
+    };
+    let upgrade =
+        |needed: &str| Some(format!("a kernel of {needed} or newer (this is {}.{})", kernel.0, kernel.1));
+    vec![
+        Row {
+            name: "a sandbox",
+            mend: mend_sandbox(&trial, place),
+            found: trial,
+            means: "nothing runs",
+            need: Need::Required,
+        },
+        Row {
+            name: "user namespaces",
+            mend: mend_namespaces(&features.user_namespaces, place),
+            found: features.user_namespaces.clone(),
+            means: "nothing runs: the file tree, the network and other processes are kept apart by them",
+            need: Need::Required,
+        },
+        Row {
+            name: "mount calls",
+            found: features.mount_api.clone(),
+            means: "nothing runs: the file tree is made with them",
+            mend: mend_filter(place).or_else(|| upgrade("5.12")),
+            need: Need::Required,
+        },
+        Row {
+            name: "seccomp",
+            found: features.seccomp.clone(),
+            means: "nothing runs: dangerous system calls could not be refused",
+            mend: Some("a kernel with CONFIG_SECCOMP_FILTER".to_owned()),
+            need: Need::Required,
+        },
+        Row {
+            name: "Landlock",
+            found: landlock,
+            means: "files have no second line of defence; signals to the own process group reach outside",
+            mend: Some("Linux 6.12 or newer with `landlock` in its `lsm=` boot parameter".to_owned()),
+            need: Need::Useful,
+        },
+        Row {
+            name: "a fresh /proc",
+            found: features.fresh_proc.clone(),
+            means: "names and command lines of processes outside can be read inside",
+            mend: match place {
+                Place::Container => Some("docker run --security-opt systempaths=unconfined …".to_owned()),
+                _ => None,
+            },
+            need: Need::Useful,
+        },
+        Row {
+            name: "memfd_noexec",
+            found: features.memfd_noexec.clone(),
+            means: "a policy without `exec` of anything cannot keep a program from running code it made in memory",
+            mend: upgrade("6.3"),
+            need: Need::Useful,
+        },
+        Row {
+            name: "pid_max per sandbox",
+            found: features.pid_max.clone(),
+            means: "`limit processes` does not bind root",
+            mend: upgrade("6.14"),
+            need: Need::Useful,
+        },
+        Row {
+            name: "TIOCSTI off",
+            found: features.tiocsti_off.clone(),
+            means: "nothing: fence refuses it by seccomp; without fence any program can type into your terminal",
+            mend: Some("sudo sysctl dev.tty.legacy_tiocsti=0".to_owned()),
+            need: Need::Useful,
+        },
+    ]
+}
+
+fn mend_sandbox(trial: &Support, place: Place) -> Option<String> {
+    let Support::No(_) = trial else { return None };
+    match place {
+        Place::Container => Some(
+            "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined …"
+                .to_owned(),
+        ),
+        Place::Wsl => Some("WSL 2 with a current kernel: wsl --update".to_owned()),
+        Place::Ci => Some("on the runner itself, not in a container; on Ubuntu: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0".to_owned()),
+        Place::Plain => None,
+    }
+}
+
+fn mend_namespaces(found: &Support, place: Place) -> Option<String> {
+    let Support::No(why) = found else { return None };
+    if why.contains("apparmor") {
+        return Some(
+            "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or a profile for fence in /etc/apparmor.d with `userns,`"
+                .to_owned(),
+        );
+    }
+    if why.contains("unprivileged_userns_clone") {
+        return Some("sudo sysctl kernel.unprivileged_userns_clone=1".to_owned());
+    }
+    if why.contains("max_user_namespaces") {
+        return Some("sudo sysctl user.max_user_namespaces=15000".to_owned());
+    }
+    mend_filter(place)
+}
+
+fn mend_filter(place: Place) -> Option<String> {
+    (place == Place::Container).then(|| "docker run --security-opt seccomp=unconfined …".to_owned())
+}
+
+/// Where this machine is, as far as it shows.
+fn place() -> Place {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().to_lowercase();
+    let container = ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists())
+        || std::env::var_os("container").is_some();
+    if container {
+        Place::Container
+    } else if release.contains("microsoft") {
+        Place::Wsl
+    } else if std::env::var_os("CI").is_some() {
+        Place::Ci
+    } else {
+        Place::Plain
+    }
+}
+
+fn as_text(rows: &[Row], host: &Host, place: Place, screen: Screen) -> String {
+    let place = match place {
+        Place::Plain => "",
+        Place::Container => ", in a container",
+        Place::Wsl => ", in WSL",
+        Place::Ci => ", on a CI runner",
+    };
+    let mut text = format!(
+        "Linux {}.{}{place}; {} (user {}), at home in {}\n\n",
+        host.features.kernel.0, host.features.kernel.1, host.person.name, host.person.uid, host.person.home
+    );
+    for row in rows {
+        let (mark, color) = match (&row.found, row.need) {
+            (Support::Yes, _) => ("yes", "32"),
+            (Support::No(_), Need::Required) => ("NO", "31;1"),
+            (Support::No(_), Need::Useful) => ("no", "33"),
+        };
+        text.push_str(&format!("  {}  {}\n", paint(screen.out, &format!("{mark:<3}"), color), row.name));
+        if let Support::No(why) = &row.found {
+            text.push_str(&format!("       why:   {}\n", crate::audit::visible(why)));
+            text.push_str(&format!("       means: {}\n", row.means));
+            if let Some(mend) = &row.mend {
+                text.push_str(&format!("       mend:  {mend}\n"));
+            }
+        }
+    }
+    text
+}
