@@ -137,6 +137,7 @@ mod tests {
             ("/a/[b]", "/a/?"),
             ("/anything", "/"),
             ("~/x", "/"),
+            ("**/.env", "/"),
             ("/a/**/.env/x", "**/.env"),
         ] {
             assert!(path(inner).is_within(&path(outer)), "{inner} in {outer}");
@@ -155,13 +156,8 @@ mod tests {
             ("$cwd/a", "$workspace/a"),
             ("$workspace/a", "$cwd"),
             ("/a/?", "/a/[b]"),
-            ("**/.env", "/"),
             ("/a", "/a/*"),
         ] {
-            if inner == "**/.env" {
-                assert!(path(inner).is_within(&path(outer)));
-                continue;
-            }
             assert!(!path(inner).is_within(&path(outer)), "{inner} in {outer}");
         }
     }
