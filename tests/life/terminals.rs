@@ -46,6 +46,7 @@ fn settle() {
 fn interrupt(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal.line(&format!("{fence} sh -c 'echo beg\"\"un; sleep 100'"));
     terminal.wait_for("begun")?;
+    settle();
     terminal.type_in("\x03");
     terminal.wait_for("ready> ")?;
     terminal.line("echo code=$?");
@@ -56,6 +57,7 @@ fn quit(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal.line("ulimit -c 0");
     terminal.line(&format!("{fence} sh -c 'echo beg\"\"un; exec sleep 100'"));
     terminal.wait_for("begun")?;
+    settle();
     terminal.type_in("\x1c");
     terminal.wait_for("ready> ")?;
     terminal.line("echo code=$?");
@@ -67,6 +69,7 @@ fn handled(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
         "{fence} sh -c 'trap \"echo cau\"\"ght\" INT; echo beg\"\"un; sleep 100; echo we\"\"nt on; exit 9'"
     ));
     terminal.wait_for("begun")?;
+    settle();
     terminal.type_in("\x03");
     terminal.wait_for("caught")?;
     terminal.wait_for("went on")?;
@@ -99,6 +102,7 @@ fn stop_and_continue(terminal: &mut Terminal, fence: &str) -> Result<(), String>
 fn stop_and_background(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal.line(&format!("{fence} sh -c 'echo beg\"\"un; sleep 1; echo fin\"\"ished'"));
     terminal.wait_for("begun")?;
+    settle();
     terminal.type_in("\x1a");
     terminal.wait_for("Stopped")?;
     terminal.wait_for("ready> ")?;
@@ -124,10 +128,11 @@ fn background_reader(terminal: &mut Terminal, fence: &str) -> Result<(), String>
 
 fn window_size(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal
-        .line(&format!("{fence} bash -c 'trap \"stty size\" WINCH; stty size; while :; do sleep 0.1; done'"));
+        .line(&format!("{fence} bash -c 'trap \"exit 0\" INT; trap \"stty size\" WINCH; stty size; while :; do sleep 0.1; done'"));
     terminal.wait_for("24 80")?;
     terminal.resize(33, 77);
     terminal.wait_for("33 77")?;
+    settle();
     terminal.type_in("\x03");
     terminal.wait_for("ready> ").map(drop)
 }
