@@ -50,10 +50,10 @@ fn checked_out(here: &Path) -> Option<String> {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     for log in ["logs/HEAD", "HEAD"] {
-        if let Some(path) = git(&["rev-parse", "--path-format=absolute", "--git-path", log]) {
-            if Path::new(&path).exists() {
-                println!("cargo::rerun-if-changed={path}");
-            }
+        if let Some(path) = git(&["rev-parse", "--path-format=absolute", "--git-path", log])
+            && Path::new(&path).exists()
+        {
+            println!("cargo::rerun-if-changed={path}");
         }
     }
     short(&git(&["rev-parse", "HEAD"])?)
