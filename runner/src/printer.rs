@@ -321,7 +321,7 @@ fn amount(kind: LimitKind, amount: u64) -> String {
         LimitKind::Memory | LimitKind::FileSize => &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")],
         LimitKind::Processes | LimitKind::Files => &[],
     };
-    let unit = units.iter().find(|(size, _)| amount > 0 && amount % size == 0);
+    let unit = units.iter().find(|(size, _)| amount > 0 && amount.is_multiple_of(*size));
     unit.map_or_else(|| amount.to_string(), |(size, name)| format!("{}{name}", amount / size))
 }
 

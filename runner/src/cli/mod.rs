@@ -50,7 +50,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let code = match words::route(arguments, &definition) {
         Route::Own(arguments) | Route::Run(arguments) => parsed(definition, arguments),
         Route::Nothing => {
-            let _ = anstream::eprint!("{}", definition.clone().render_help().ansi());
+            anstream::eprint!("{}", definition.clone().render_help().ansi());
             run::FAILED
         }
         Route::NotYet(word, kind) => {

@@ -162,7 +162,7 @@ struct Started<'a> {
 impl Started<'_> {
     fn run(mut self) -> anyhow::Result<u8> {
         let environment = environment(self.prepared);
-        let path = environment.iter().find_map(|(name, value)| (name == "PATH").then(|| value.as_os_str()));
+        let path = environment.iter().find_map(|(name, value)| (name == "PATH").then_some(value.as_os_str()));
         let argv = self.argv()?;
         let asked = argv.first().cloned().unwrap_or_default();
         let judge = Judge { policy: &self.prepared.policy, host: &self.prepared.host };
