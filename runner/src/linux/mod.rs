@@ -1,7 +1,7 @@
 //! The native launch on Linux: namespaces, mounts, Landlock, a filter of system calls, all made by fence itself.
 //!
-//! Everything is prepared before the clone: two lists of operations, a [`Sandbox`](sandbox::Sandbox) that is made and
-//! a [`Command`](command::Command) that is started in it. The children only work through them.
+//! Everything is prepared before the clone: two lists of operations, a `Sandbox` that is made and
+//! a `Command` that is started in it. The children only work through them.
 
 mod command;
 mod descriptors;
