@@ -1,19 +1,25 @@
 //! `fence run --artifact`
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use fence_compiler::artifact::{ARTIFACT_VERSION, Artifact, Lowering, differences};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::fidelity::{Enforcement, Level};
+use fence_compiler::policy::{Effect, Policy};
+use fence_compiler::resolve::{Request, resolve};
 use fence_compiler::source::Sources;
 
+use super::distrust::bare;
 use super::fidelity;
-use super::policy::{host, refuse_wide_workspace};
+use super::policy::{above, has_errors, host, refuse_wide_workspace};
 use super::run::{Prepared, shown, surroundings, tell_findings};
 use super::screen::{Screen, Verbosity};
 use crate::audit::visible;
-use crate::host::ProbedFiles;
+use crate::host::{ProbedFiles, Surroundings};
+use crate::load::Library;
+use crate::printer;
 
 /// The largest artifact there is.
 const LARGEST: u64 = 64 * 1024 * 1024;
@@ -29,6 +35,7 @@ pub(super) fn prepare(
     let place = surroundings()?;
     let policy = artifact.policy;
     refuse_wide_workspace(&place, &policy)?;
+    refuse_without_nevers(&place, &policy, file)?;
     let host = host(&place, &policy, also_protected);
     let compiled =
         fence_compiler::artifact::compile(policy, host, &mut ProbedFiles, env!("CARGO_PKG_VERSION"));
@@ -68,6 +75,35 @@ pub(super) fn prepare(
         plan,
         fidelity: now.fidelity,
     }))
+}
+
+/// The `never`s of the person and of the machine hold above every policy: an artifact that was compiled without
+/// them does not run.
+fn refuse_without_nevers(place: &Surroundings, policy: &Policy, file: &Path) -> anyhow::Result<()> {
+    let library = Library::new(place.person.home.clone(), place.person.uid, place.cwd.clone());
+    let above = above(place, &library, &[])?;
+    if above.is_empty() {
+        return Ok(());
+    }
+    let standing = resolve(&Request { mains: Vec::new(), set: Vec::new(), above }, &library);
+    if has_errors(&standing.diagnostics) {
+        bail!("your own policy or that of this machine has an error: fence check user");
+    }
+    let held: BTreeSet<String> = policy.rules.iter().map(|rule| bare(policy, rule)).collect();
+    let standing = standing.policy;
+    match standing
+        .rules
+        .iter()
+        .find(|rule| rule.effect == Effect::Never && !held.contains(&bare(&standing, rule)))
+    {
+        None => Ok(()),
+        Some(rule) => bail!(
+            "the artifact `{}` was compiled without `{}` ({}), which holds above every policy: compile it again here",
+            shown(file),
+            bare(&standing, rule),
+            printer::place(&standing, rule.written)
+        ),
+    }
 }
 
 /// Whether something is weaker now and was not then.

@@ -75,7 +75,7 @@ fn closing(policy: &Policy) -> impl Iterator<Item = &Rule> {
 }
 
 /// A rule's meaning in one line: without label and reason.
-fn bare(policy: &Policy, rule: &Rule) -> String {
+pub(super) fn bare(policy: &Policy, rule: &Rule) -> String {
     let bare = Rule { label: None, because: None, ..rule.clone() };
     printer::rule(policy, &bare).split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -160,7 +160,11 @@ pub(super) fn unknown(name: &str) -> anyhow::Error {
 }
 
 /// The policies whose `never`s hold above: the machine's, and the person's own where it is not the main one.
-fn above(place: &Surroundings, library: &Library, mains: &[Source]) -> anyhow::Result<Vec<Source>> {
+pub(super) fn above(
+    place: &Surroundings,
+    library: &Library,
+    mains: &[Source],
+) -> anyhow::Result<Vec<Source>> {
     let mut above = Vec::new();
     if let Some(path) = AbsolutePath::new(MACHINE_POLICY.as_bytes()) {
         above.extend(
