@@ -62,6 +62,7 @@ fn main() -> ExitCode {
     fs::set_permissions(ground.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::copy(env!("CARGO_BIN_EXE_fence"), ground.path().join("fence")).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cli");
+    keep_pages(&folder.join("help"), &ground.path().join("data/help"));
     let mut trials = Vec::new();
     let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -79,6 +80,15 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     fs::remove_dir_all(ground.path()).unwrap();
     conclusion.exit_code()
+}
+
+/// Puts the kept pages where every person can read them.
+fn keep_pages(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
 }
 
 fn people() -> Vec<Person> {
@@ -115,6 +125,7 @@ fn play(case: &Case, person: Person, top: &Path) -> Result<(), String> {
             .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", top.display()))
             .env("HOME", &home)
             .env("SCENE", scene.path())
+            .env("DATA", top.join("data"))
             .env("TERM", "xterm")
             .env("SECRET_TOKEN", "hidden")
             .stdin(Stdio::null())
