@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::diagnostic::{Diagnostic, Severity, render};
 use fence_compiler::fidelity::Enforcement;
-use fence_compiler::host::Host;
+use fence_compiler::host::{Host, Recorder};
 use fence_compiler::lower::linux::lower;
 use fence_compiler::plan::{EnvironmentPlan, LinuxPlan};
 use fence_compiler::policy::Policy;
@@ -77,7 +77,8 @@ fn prepare(arguments: &Run, screen: Screen) -> anyhow::Result<Option<Prepared>> 
     }
     refuse_wide_workspace(&loaded.place, policy)?;
     let host = host(&loaded.place, policy, protected_log(arguments)?);
-    let lowered = lower(policy, &host, &mut ProbedFiles);
+    // Recorded, so that no path is looked at twice.
+    let lowered = lower(policy, &host, &mut Recorder::new(&mut ProbedFiles));
     if !tell_findings(&lowered.diagnostics, sources, screen) {
         return Ok(None);
     }
