@@ -69,6 +69,8 @@ pub struct Case {
     pub run: Option<Vec<String>>,
     /// The whole command line of fence, for the forms that are not `run -p`.
     pub fence: Option<Vec<String>>,
+    /// A text for `/bin/sh` outside that starts fence itself, with `{policy}` for the policy's file.
+    pub around: Option<String>,
     /// What must come of it.
     pub expect: Expect,
     /// The exit code; 0 where it is allowed, not 0 where it is denied, 125 where it is refused.

@@ -120,11 +120,11 @@ impl Trial<'_> {
     fn start(&self, scene: &Scene, way: &Way<'_>) -> Start {
         let case = self.case;
         let shell = |text: &str| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()];
-        let command = match (&case.run, &case.sh, &case.fence) {
-            (Some(words), None, None) => words.clone(),
-            (None, Some(text), None) => shell(text),
-            (None, None, Some(_)) => Vec::new(),
-            _ => panic!("`{}` needs one of run, sh, fence", case.name),
+        let command = match (&case.run, &case.sh, &case.fence, &case.around) {
+            (Some(words), None, None, None) => words.clone(),
+            (None, Some(text), None, None) => shell(text),
+            (None, None, Some(_), None) | (None, None, None, Some(_)) => Vec::new(),
+            _ => panic!("`{}` needs one of run, sh, fence, around", case.name),
         };
         let words: Vec<String> = match way {
             Way::Unfenced(Some(text)) => shell(text),
@@ -132,7 +132,9 @@ impl Trial<'_> {
             Way::Fenced(policy) => {
                 let mut words = vec!["{fence}".to_owned()];
                 let file = scene.policy(policy).display().to_string();
-                if let Some(line) = &case.fence {
+                if let Some(text) = &case.around {
+                    words = shell(&text.replace("{policy}", &file));
+                } else if let Some(line) = &case.fence {
                     words.extend(line.iter().map(|word| word.replace("{policy}", &file)));
                 } else {
                     words.push("run".to_owned());
