@@ -48,6 +48,11 @@ impl Suite {
             let group = Arc::new(group);
             for index in 0..group.cases.len() {
                 let case = &group.cases[index];
+                let of_root = case.fixture.iter().any(|entry| entry.owner.as_deref() == Some("root"));
+                if of_root && !Person::oneself().is_root() {
+                    self.told.insert(format!("left out: only root can lay out `{name}::{}`", case.name));
+                    continue;
+                }
                 for person in
                     Person::everybody().into_iter().filter(|p| case.persons.iter().any(|r| r == p.role))
                 {
