@@ -198,7 +198,7 @@ fn word_opens(glob: &Glob, word: &str) -> bool {
 }
 
 /// Whether a command begins with the words of a closing pattern, whatever may be skipped between them.
-fn words_close(pattern: &[WordPattern], names: &[&str], words: &[String]) -> bool {
+pub(crate) fn words_close(pattern: &[WordPattern], names: &[&str], words: &[String]) -> bool {
     let in_order = words.len() >= pattern.len()
         && pattern.iter().zip(words).all(|(pattern, word)| pattern.glob().matches(word.as_bytes()));
     in_order || (options_close(pattern, words) && positions_close(pattern, names, words))
@@ -208,7 +208,7 @@ fn words_close(pattern: &[WordPattern], names: &[&str], words: &[String]) -> boo
 fn options_close(pattern: &[WordPattern], words: &[String]) -> bool {
     pattern.iter().all(|pattern| match pattern {
         WordPattern::Anywhere(option) => {
-            words.iter().any(|word| option_closes(option, word)) || is_split(option, words)
+            words.iter().any(|word| option_closes(option, word)) || is_spread(option, words)
         }
         WordPattern::Positional(_) => true,
     })
@@ -228,11 +228,7 @@ fn option_closes(option: &Glob, word: &str) -> bool {
     match literal.strip_prefix('-') {
         Some(rest) if rest.starts_with('-') => abbreviates(name, literal),
         Some(letters) if letters.chars().count() == 1 => {
-            let cluster = word.strip_prefix('-').filter(|rest| !rest.starts_with('-')).unwrap_or("");
-            cluster
-                .split(|c: char| !c.is_ascii_alphanumeric())
-                .next()
-                .is_some_and(|cluster| cluster.contains(letters))
+            cluster(word).is_some_and(|cluster| cluster.contains(letters))
         }
         Some(letters) => {
             value.is_none() && word.strip_prefix('-').is_some_and(|rest| same_letters(letters, rest))
@@ -246,16 +242,23 @@ fn abbreviates(name: &str, option: &str) -> bool {
     name.len() > 2 && name.starts_with("--") && option.starts_with(name)
 }
 
-/// Whether a cluster such as `-rf` stands as `-r -f`.
-fn is_split(option: &Glob, words: &[String]) -> bool {
+/// Whether the letters of a cluster such as `-rf` stand in any clusters: `-r -f`, `-rvf`, `-rv -f`. A word with a
+/// letter twice, such as `-exec`, is no cluster.
+fn is_spread(option: &Glob, words: &[String]) -> bool {
     let letters = option.as_literal().and_then(|literal| literal.strip_prefix('-')).unwrap_or("");
+    let once = |letter: char| letters.matches(letter).count() == 1;
     !letters.is_empty()
         && letters.chars().all(|letter| {
             letter.is_ascii_alphanumeric()
-                && words
-                    .iter()
-                    .any(|word| word.strip_prefix('-').is_some_and(|rest| rest.chars().eq([letter])))
+                && once(letter)
+                && words.iter().any(|word| cluster(word).is_some_and(|cluster| cluster.contains(letter)))
         })
+}
+
+/// The letters of a word that may be several options of one letter each.
+fn cluster(word: &str) -> Option<&str> {
+    let letters = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?;
+    letters.split(|c: char| !c.is_ascii_alphanumeric()).next()
 }
 
 /// Whether `-fr` has the letters of `-rf`.

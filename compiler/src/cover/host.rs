@@ -184,7 +184,7 @@ fn meanings(address: IpAddr) -> Vec<IpAddr> {
         IpAddr::V4(v4) => vec![v4],
         IpAddr::V6(v6) => {
             let compatible = v6.to_ipv4().filter(|_| !v6.is_loopback() && !v6.is_unspecified());
-            embedded(address).into_iter().chain(compatible).collect()
+            embedded(address).into_iter().chain(local_translations(v6)).chain(compatible).collect()
         }
     };
     for v4 in v4 {
@@ -195,7 +195,20 @@ fn meanings(address: IpAddr) -> Vec<IpAddr> {
         all.push(IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low)));
         all.push(IpAddr::V6(Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 0)));
     }
+    // Linux connects the unspecified address to loopback.
+    if address.to_canonical().is_unspecified() {
+        all.extend([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
+    }
     all
+}
+
+/// The IPv4 addresses that one of the block for local translation (RFC 8215) holds where its prefix is shorter
+/// than 96 bits: behind 48, 56 or 64 bits, the byte at 64 left out (RFC 6052).
+fn local_translations(address: Ipv6Addr) -> Vec<Ipv4Addr> {
+    let [0x64, 0xff9b, 1, ..] = address.segments() else { return Vec::new() };
+    let [.., f, g, _, h, i, j, k, _, _, _] = address.octets();
+    let all = [[f, g, h, i], [g, h, i, j], [h, i, j, k]].map(Ipv4Addr::from);
+    all.into_iter().filter(|v4| !v4.is_unspecified()).collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod request;
 pub(crate) use addresses::each_address;
 pub(crate) use always::{CLOSED_CALLS, always_closed, is_below, is_open_device};
 pub use command::StartAsked;
+pub(crate) use command::words_close;
 pub use host::{HostAsked, Need, is_internal};
 pub use path::{PROGRAM_DIRECTORIES, PathAsked};
 pub(crate) use program::program_is_closed;

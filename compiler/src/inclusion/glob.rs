@@ -76,9 +76,19 @@ fn stands_within(inner: Atom<'_>, outer: Atom<'_>) -> bool {
         (Atom::Character(one), Atom::Class(GlobPiece::Class { negated, ranges })) => {
             *negated != ranges.iter().any(|(low, high)| (*low..=*high).contains(&one))
         }
-        (Atom::Class(one), Atom::Class(other)) => one == other,
+        (Atom::Class(one), Atom::Class(other)) => one == other || class_within(one, other),
         _ => false,
     }
+}
+
+/// Whether each range of a class lies in a range of the other. Of ranges that only meet that is not seen.
+fn class_within(inner: &GlobPiece, outer: &GlobPiece) -> bool {
+    let (GlobPiece::Class { negated: false, ranges: inner }, GlobPiece::Class { negated: false, ranges: outer }) =
+        (inner, outer)
+    else {
+        return false;
+    };
+    inner.iter().all(|(low, high)| outer.iter().any(|(from, to)| from <= low && high <= to))
 }
 
 fn start(reached: &mut [bool], outer: &[Atom<'_>]) {

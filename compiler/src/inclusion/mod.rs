@@ -139,6 +139,8 @@ mod tests {
             ("~/x", "/"),
             ("**/.env", "/"),
             ("/a/**/.env/x", "**/.env"),
+            ("/a/id_[bc]*", "/a/id_[a-d]*"),
+            ("/a/[bf]", "/a/[a-ce-g]"),
         ] {
             assert!(path(inner).is_within(&path(outer)), "{inner} in {outer}");
         }
@@ -157,6 +159,8 @@ mod tests {
             ("$workspace/a", "$cwd"),
             ("/a/?", "/a/[b]"),
             ("/a", "/a/*"),
+            ("/a/[a-d]", "/a/[b-e]"),
+            ("/a/[!a]", "/a/[a-z]"),
         ] {
             assert!(!path(inner).is_within(&path(outer)), "{inner} in {outer}");
         }
@@ -216,6 +220,13 @@ mod tests {
             ("docker run x", "docker run --privileged", false),
             ("mkfs.ext4", "mkfs.*", true),
             ("*", "git", false),
+            ("git -C x push", "git push", true),
+            ("git -c a=b --no-pager push origin", "git push", true),
+            ("git -C push status", "git push", false),
+            ("docker run -it --priv x", "docker run --privileged", true),
+            ("rm -rvf x", "rm -rf", true),
+            ("rm -r x", "rm -rf", false),
+            ("dd of=x if=y", "dd if=", true),
             ("git", "*", true),
         ] {
             assert_eq!(command(inner).is_within(&command(outer)), within, "{inner} in {outer}");

@@ -72,7 +72,8 @@ fn string_offsets(raw: &str) -> Option<Vec<usize>> {
 
 /// A text as a word where it can be one, else as a string.
 fn word(text: &str) -> String {
-    const CLAUSES: [&str; 8] = ["except", "without", "to", "best-effort", "cheaply", "as", "because", "by"];
+    const CLAUSES: [&str; 9] =
+        ["except", "without", "to", "for", "best-effort", "cheaply", "as", "because", "by"];
     let plain = |c: char| !(c.is_whitespace() || c.is_control() || matches!(c, ',' | '"' | '{' | '}'));
     let bare =
         !text.is_empty() && !text.starts_with('#') && text.chars().all(plain) && !CLAUSES.contains(&text);
