@@ -47,12 +47,14 @@ const OPEN_DEVICES: [&str; 13] = [
     "/dev/stderr",
 ];
 
+/// Whether it is one of the devices that are always there; `/dev` itself can be listed.
 pub(crate) fn is_open_device(asked: &PathAsked<'_>, action: PathAction) -> bool {
     matches!(action, PathAction::Read | PathAction::Write | PathAction::Device)
         && asked.objects().iter().all(|path| {
-            OPEN_DEVICES
-                .iter()
-                .any(|open| AbsolutePath::new(open.as_bytes()).is_some_and(|open| path.is_within(&open)))
+            (action == PathAction::Read && path.as_bytes() == b"/dev")
+                || OPEN_DEVICES
+                    .iter()
+                    .any(|open| AbsolutePath::new(open.as_bytes()).is_some_and(|open| path.is_within(&open)))
         })
 }
 

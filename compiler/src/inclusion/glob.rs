@@ -83,8 +83,10 @@ fn stands_within(inner: Atom<'_>, outer: Atom<'_>) -> bool {
 
 /// Whether each range of a class lies in a range of the other. Of ranges that only meet that is not seen.
 fn class_within(inner: &GlobPiece, outer: &GlobPiece) -> bool {
-    let (GlobPiece::Class { negated: false, ranges: inner }, GlobPiece::Class { negated: false, ranges: outer }) =
-        (inner, outer)
+    let (
+        GlobPiece::Class { negated: false, ranges: inner },
+        GlobPiece::Class { negated: false, ranges: outer },
+    ) = (inner, outer)
     else {
         return false;
     };

@@ -8,8 +8,8 @@ use super::tree;
 use crate::bytes::AbsolutePath;
 use crate::fidelity::Mechanism;
 use crate::host::{Entry, Files};
-use crate::pattern::{Component, Grounded, PathPattern, Variable};
-use crate::policy::{Effect, Item, PathAction, Policy, Rule, Subject};
+use crate::pattern::{Component, Grounded, PathPattern, Polarity, Variable};
+use crate::policy::{Effect, Item, PathAction, Policy, Subject};
 
 /// The names in `/dev` that are always there.
 const ALWAYS: [&[u8]; 13] = [
@@ -25,42 +25,101 @@ pub(super) fn allowed(
     findings: &mut Findings,
 ) -> Vec<AbsolutePath> {
     let mut found = BTreeSet::new();
-    for (number, rule, items, except) in rules(policy) {
+    for (number, items, except) in opening(policy) {
         let Some(report) = findings.reports.get_mut(number) else { continue };
-        if rule.effect != Effect::Allow {
-            report.by(Mechanism::Absence);
-            for item in items.iter().filter(|item| closes_always(item, values)) {
-                report.weaker(Cause::Mechanism, "always there: {}", &item.text);
-            }
-            continue;
-        }
         report.by(Mechanism::Mount);
+        let except = grounds(except, values, files, Polarity::Closing);
         for item in items {
             let devices = devices(item, values, files);
             if devices.is_empty() {
                 report.note("no device of this machine below `/dev`: {}", &item.text);
             }
-            found.extend(devices.into_iter().filter(|device| !covers(except, values, device)));
+            found.extend(devices.into_iter().filter(|device| !covers(&except, device)));
         }
     }
-    for (_, _, items, except) in rules(policy).filter(|(_, rule, ..)| rule.effect != Effect::Allow) {
-        found.retain(|device| !covers(items, values, device) || covers(except, values, device));
+    for (number, actions, items, except) in closing(policy) {
+        let Some(report) = findings.reports.get_mut(number) else { continue };
+        if actions.contains(&PathAction::Device) {
+            report.by(Mechanism::Absence);
+        }
+        let except = grounds(except, values, files, Polarity::Opening);
+        for item in items {
+            let ground = grounds(std::slice::from_ref(item), values, files, Polarity::Closing);
+            let closed = |device: &AbsolutePath| covers(&ground, device) && !covers(&except, device);
+            if always().any(|device| closed(&device)) {
+                report.weaker(Cause::Mechanism, "always there: {}", &item.text);
+            }
+            let before = found.len();
+            found.retain(|device| !closed(device));
+            if found.len() < before && !closes_all(actions) {
+                report.stricter(HIDDEN, &item.text);
+            }
+        }
     }
     found.retain(|device| !is_always(device));
     found.into_iter().collect()
 }
 
-type DeviceRule<'a> = (usize, &'a Rule, &'a [Item<PathPattern>], &'a [Item<PathPattern>]);
+const HIDDEN: &str = "a device is there or not there, so it is closed altogether: {}";
 
-fn rules(policy: &Policy) -> impl Iterator<Item = DeviceRule<'_>> {
+/// Whether nothing is left of a device of which these actions are closed.
+fn closes_all(actions: &[PathAction]) -> bool {
+    actions.contains(&PathAction::Device)
+        || [PathAction::Read, PathAction::Write].iter().all(|action| actions.contains(action))
+}
+
+type Paths<'a> = &'a [Item<PathPattern>];
+
+/// The rules that open devices.
+fn opening(policy: &Policy) -> impl Iterator<Item = (usize, Paths<'_>, Paths<'_>)> {
     policy.rules.iter().enumerate().filter(|(_, rule)| is_for_linux(rule)).filter_map(|(number, rule)| {
         match &rule.subject {
-            Subject::Path { actions, items, except } if actions.contains(&PathAction::Device) => {
-                Some((number, rule, items.as_slice(), except.as_slice()))
+            Subject::Path { actions, items, except }
+                if rule.effect == Effect::Allow && actions.contains(&PathAction::Device) =>
+            {
+                Some((number, items.as_slice(), except.as_slice()))
             }
             _ => None,
         }
     })
+}
+
+/// The rules that close devices: also those that close reading, as `exec` does, or writing.
+fn closing(policy: &Policy) -> impl Iterator<Item = (usize, &[PathAction], Paths<'_>, Paths<'_>)> {
+    policy.rules.iter().enumerate().filter(|(_, rule)| is_for_linux(rule)).filter_map(|(number, rule)| {
+        match &rule.subject {
+            Subject::Path { actions, items, except }
+                if rule.effect != Effect::Allow
+                    && actions.iter().any(|action| *action != PathAction::Socket) =>
+            {
+                Some((number, actions.as_slice(), items.as_slice(), except.as_slice()))
+            }
+            _ => None,
+        }
+    })
+}
+
+/// Patterns with their values put in and the links of their literal beginning followed; what closes is about
+/// the beginning as it is written, too.
+fn grounds(
+    items: &[Item<PathPattern>],
+    values: &BTreeMap<Variable, Vec<u8>>,
+    files: &mut dyn Files,
+    polarity: Polarity,
+) -> Vec<Grounded> {
+    let mut grounds = Vec::new();
+    for ground in items.iter().filter_map(|item| item.pattern.ground(values).ok()) {
+        if let Ok(walk) = tree::walk(files, &ground.prefix)
+            && walk.object != ground.prefix
+        {
+            grounds.push(Grounded { prefix: walk.object, rest: ground.rest.clone() });
+            if polarity == Polarity::Opening {
+                continue;
+            }
+        }
+        grounds.push(ground);
+    }
+    grounds
 }
 
 /// The devices at a path, in a directory of `/dev`, or among those that a wildcard matches there.
@@ -90,16 +149,12 @@ fn devices(
         .collect()
 }
 
-fn covers(items: &[Item<PathPattern>], values: &BTreeMap<Variable, Vec<u8>>, path: &AbsolutePath) -> bool {
-    items.iter().any(|item| item.pattern.ground(values).is_ok_and(|ground| ground.matches_at_or_above(path)))
+fn covers(grounds: &[Grounded], path: &AbsolutePath) -> bool {
+    grounds.iter().any(|ground| ground.matches_at_or_above(path))
 }
 
-fn closes_always(item: &Item<PathPattern>, values: &BTreeMap<Variable, Vec<u8>>) -> bool {
-    let Ok(ground) = item.pattern.ground(values) else { return false };
-    ALWAYS
-        .iter()
-        .filter_map(|name| AbsolutePath::new(&[b"/dev/", *name].concat()))
-        .any(|path| ground.matches_at_or_above(&path))
+fn always() -> impl Iterator<Item = AbsolutePath> {
+    ALWAYS.iter().filter_map(|name| AbsolutePath::new(&[b"/dev/", *name].concat()))
 }
 
 fn is_below_dev(path: &AbsolutePath) -> bool {

@@ -274,6 +274,15 @@ fn devices_are_opened_by_name() {
 }
 
 #[test]
+fn what_closes_reading_or_writing_closes_devices() {
+    let tree =
+        files(&format!("{DEBIAN}\n/dev/disk/by-id/one -> ../../sda\n/dev/sda =\n/dev/sdb =\n/dev/sdc =\n"));
+    let text = "allow device /dev/sd*, /dev/kvm\ndeny device /dev/disk/by-id/one\nnever read write /dev/sdb
+deny read /dev/kvm\ndeny read write /dev/null best-effort\ndeny write /dev best-effort except /dev/sdc";
+    insta::assert_snapshot!(shown(&check(text, &host("/home/ada/work"), &tree)));
+}
+
+#[test]
 fn a_socket_is_opened_by_its_path() {
     let text = "allow read /run\nallow socket /run/user.sock\ndeny socket /run/docker.sock";
     let tree = files(&format!("{DEBIAN}\n/run/user.sock =\n"));

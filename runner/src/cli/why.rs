@@ -21,7 +21,7 @@ use super::policy::load;
 use super::remedy::{reasons, remedy};
 use super::screen::{Screen, paint};
 use crate::audit::visible;
-use crate::preflight::{Invocation, Lookup, Word, look_up, unwrapped, world};
+use crate::preflight::{Invocation, Lookup, Ways, Word, look_up, unwrapped, world};
 
 /// Answers one question, with its reasons and with what would change the answer.
 pub(super) fn why(arguments: &Why, screen: Screen) -> anyhow::Result<u8> {
@@ -127,13 +127,14 @@ fn answer(
         let help = error.help.first().map(|help| format!("; {help}")).unwrap_or_default();
         anyhow!("{}{help}", error.message)
     })?;
-    let question = question.ground(&world(host, policy, &[])).map_err(|error| anyhow!(error))?;
+    let question =
+        question.ground(&world(host, policy, &[], Ways::Programs)).map_err(|error| anyhow!(error))?;
     let Question::Run(start) = &question else {
         let path = match &question {
             Question::Path { path, .. } => Some(path.clone()),
             _ => None,
         };
-        let world = world(host, policy, &path.iter().collect::<Vec<_>>());
+        let world = world(host, policy, &path.iter().collect::<Vec<_>>(), Ways::Everything);
         let item = path.map(|path| path.to_string()).or_else(|| item.map(str::to_owned));
         return Ok((item, decide(policy, &world, &question)));
     };
@@ -156,7 +157,7 @@ fn decide_start(policy: &Policy, host: &Host, argv: &[String]) -> Decision {
     let path = host.environment.get("PATH").map(OsStr::new);
     let program = look_up(Lookup { program: OsStr::new(&asked), path, cwd: &host.cwd }, |_| true).ok();
     let paths: Vec<&AbsolutePath> = program.iter().map(|program| &program.path).collect();
-    let world = world(host, policy, &paths);
+    let world = world(host, policy, &paths, Ways::Programs);
     let start = fence_compiler::question::Start {
         asked,
         resolved: program.as_ref().map(|program| program.resolved.clone()),

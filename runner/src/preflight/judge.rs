@@ -10,7 +10,7 @@ use fence_compiler::question::{Decision, Question, Start, Verdict};
 
 use super::lookup::{Lookup, Program, look_up};
 use super::shell::{Invocation, Word};
-use super::world;
+use super::world::{Ways, world};
 use super::wrapper::unwrapped;
 
 /// A question that was answered with no, and the answer.
@@ -41,8 +41,13 @@ impl Judge<'_> {
     pub fn program(&self, program: &Program) -> Result<(), Refusal> {
         for (action, word) in [(PathAction::Exec, "exec"), (PathAction::Read, "read")] {
             let question = Question::Path { action, path: program.path.clone() };
-            let world = world(self.host, self.policy, &[&program.path]);
-            let decision = decide(self.policy, &world, &question);
+            let ask =
+                |ways| decide(self.policy, &world(self.host, self.policy, &[&program.path], ways), &question);
+            let mut decision = ask(Ways::Programs);
+            if decision.verdict == Verdict::Denied {
+                // Only then does it matter which rules name the file through links: the file tree holds them all.
+                decision = ask(Ways::Everything);
+            }
             if decision.verdict == Verdict::Denied {
                 return Err(Refusal { action: word, item: program.path.to_string(), decision });
             }
@@ -58,7 +63,7 @@ impl Judge<'_> {
         let resolved = program.map(|program| program.resolved.clone());
         let start = Start { asked: asked.to_owned(), resolved, argv: argv.to_vec() };
         let paths: Vec<&AbsolutePath> = program.iter().map(|program| &program.path).collect();
-        let world = world(self.host, self.policy, &paths);
+        let world = world(self.host, self.policy, &paths, Ways::Programs);
         let decision = decide(self.policy, &world, &Question::Run(start));
         match decision.verdict {
             Verdict::Allowed => Ok(()),

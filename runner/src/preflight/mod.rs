@@ -12,5 +12,5 @@ mod wrapper;
 pub use judge::{Judge, Refusal};
 pub use lookup::{Lookup, NotFound, Program, look_up};
 pub use shell::{Invocation, ShellError, Word, invocations};
-pub use world::world;
+pub use world::{Ways, world};
 pub use wrapper::unwrapped;

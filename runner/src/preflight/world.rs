@@ -1,67 +1,127 @@
 //! The world of this machine: what a question about a run is asked in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::host::Host;
-use fence_compiler::policy::Policy;
+use fence_compiler::pattern::{PathPattern, ProgramPattern, Root};
+use fence_compiler::policy::{Policy, Subject};
 use fence_compiler::world::World;
 
 /// How many links a path may lead through, as in the kernel.
 const MOST_LINKS: usize = 40;
 
-/// The world of a machine, with the links on the way to each of these paths.
+/// Of which items of a policy the way is followed, beside that of the paths asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ways {
+    /// Of the programs that rules on commands name by path.
+    Programs,
+    /// Of these, and of every path.
+    Everything,
+}
+
+/// The world of a machine, with the links on the way to each of these paths, and to what the policy names.
 #[must_use]
-pub fn world(host: &Host, policy: &Policy, paths: &[&AbsolutePath]) -> World {
-    let mut links = BTreeMap::new();
-    for path in paths {
-        links.extend(links_on(path));
+pub fn world(host: &Host, policy: &Policy, paths: &[&AbsolutePath], ways: Ways) -> World {
+    let variables = fence_compiler::lower::values::of(host, policy);
+    let mut links = Links::default();
+    paths.iter().for_each(|path| links.follow(path));
+    for pattern in named(policy, ways) {
+        if pattern.root != Root::Anywhere
+            && let Ok(ground) = pattern.ground(&variables)
+        {
+            links.follow(&ground.prefix);
+        }
     }
     World {
         platform: host.platform,
-        variables: fence_compiler::lower::values::of(host, policy),
-        links,
+        variables,
+        links: links.found,
         hosts: BTreeMap::new(),
         protected: host.protected.clone(),
     }
 }
 
-/// The links that a path leads through, the last component's too: where each stands (its parent resolved), and
-/// what it holds.
-fn links_on(path: &AbsolutePath) -> BTreeMap<AbsolutePath, Vec<u8>> {
-    let mut links = BTreeMap::new();
-    let mut open: Vec<Vec<u8>> = path.components().rev().map(<[u8]>::to_vec).collect();
-    let mut at = AbsolutePath::root();
-    let mut followed = 0;
-    while let Some(name) = open.pop() {
-        match name.as_slice() {
-            b"" | b"." => continue,
-            b".." => {
-                at = at.parent().unwrap_or(at);
-                continue;
+fn named(policy: &Policy, ways: Ways) -> Vec<&PathPattern> {
+    let mut found = Vec::new();
+    for rule in &policy.rules {
+        match &rule.subject {
+            Subject::Path { items, except, .. } if ways == Ways::Everything => {
+                found.extend(items.iter().chain(except).map(|item| &item.pattern));
+            }
+            Subject::Run { items, except } => {
+                found.extend(items.iter().chain(except).filter_map(|item| match &item.pattern.program {
+                    ProgramPattern::Path(path) => Some(path),
+                    ProgramPattern::AnyCommand | ProgramPattern::Name(_) => None,
+                }));
             }
             _ => {}
         }
-        let next = at.join(&name);
-        let Ok(target) = std::fs::read_link(Path::new(OsStr::from_bytes(next.as_bytes()))) else {
-            at = next;
-            continue;
-        };
-        followed += 1;
-        if followed > MOST_LINKS {
-            break;
-        }
-        let target = target.as_os_str().as_bytes().to_vec();
-        if target.first() == Some(&b'/') {
-            at = AbsolutePath::root();
-        }
-        open.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
-        links.insert(next, target);
     }
-    links
+    found
+}
+
+/// The links found so far: where each stands (its parent resolved), and what it holds.
+#[derive(Default)]
+struct Links {
+    found: BTreeMap<AbsolutePath, Vec<u8>>,
+    /// What is no link.
+    others: BTreeSet<AbsolutePath>,
+}
+
+impl Links {
+    fn at(&mut self, path: &AbsolutePath) -> Option<Vec<u8>> {
+        if let Some(target) = self.found.get(path) {
+            return Some(target.clone());
+        }
+        if self.others.contains(path) {
+            return None;
+        }
+        match std::fs::read_link(Path::new(OsStr::from_bytes(path.as_bytes()))) {
+            Ok(target) => {
+                let target = target.as_os_str().as_bytes().to_vec();
+                self.found.insert(path.clone(), target.clone());
+                Some(target)
+            }
+            Err(_) => {
+                self.others.insert(path.clone());
+                None
+            }
+        }
+    }
+
+    /// Finds those that a path leads through, the last component's too.
+    fn follow(&mut self, path: &AbsolutePath) {
+        let mut open: Vec<Vec<u8>> = path.components().rev().map(<[u8]>::to_vec).collect();
+        let mut at = AbsolutePath::root();
+        let mut followed = 0;
+        while let Some(name) = open.pop() {
+            match name.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    at = at.parent().unwrap_or(at);
+                    continue;
+                }
+                _ => {}
+            }
+            let next = at.join(&name);
+            let Some(target) = self.at(&next) else {
+                at = next;
+                continue;
+            };
+            followed += 1;
+            if followed > MOST_LINKS {
+                break;
+            }
+            if target.first() == Some(&b'/') {
+                at = AbsolutePath::root();
+            }
+            open.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -72,7 +132,7 @@ mod tests {
 
     use fence_compiler::bytes::AbsolutePath;
 
-    use super::links_on;
+    use super::Links;
 
     #[test]
     fn every_link_on_the_way_is_met() {
@@ -85,7 +145,10 @@ mod tests {
         symlink("loop", top.join("loop")).unwrap();
         let absolute = |name: &str| AbsolutePath::new(top.join(name).as_os_str().as_bytes()).unwrap();
         let met = |name: &str| {
-            links_on(&absolute(name))
+            let mut links = Links::default();
+            links.follow(&absolute(name));
+            links
+                .found
                 .into_iter()
                 .filter(|(at, _)| at.is_within(&absolute("")))
                 .map(|(at, _)| at.to_string().replace(&format!("{}/", top.display()), ""))
