@@ -1,6 +1,6 @@
 //! The scene of a case: a home, a workspace, a directory outside, and other processes of the host.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
 use std::net::{TcpListener, UdpSocket};
@@ -416,8 +416,23 @@ impl Drop for Scene {
             // SAFETY: the segment is this scene's own; nothing is mapped.
             unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
         }
+        unmount_below(&self.root);
         remove(&self.root);
         self.elsewhere.iter().for_each(|path| remove(path));
+    }
+}
+
+/// Takes away what an attack that succeeded has mounted in a scene, the last mount first.
+fn unmount_below(root: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let below = format!("{}/", root.display());
+    for at in
+        mounts.lines().rev().filter_map(|line| line.split(' ').nth(4)).filter(|at| at.starts_with(&below))
+    {
+        if let Ok(path) = CString::new(at) {
+            // SAFETY: the pointer is to a text that ends in NUL.
+            unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
+        }
     }
 }
 
