@@ -17,7 +17,7 @@ pub struct Log {
 
 /// Why a log could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {doing} the log `{}`: {error}", path.display())]
+#[error("cannot {doing} the log `{}`", path.display())]
 pub struct LogError {
     doing: &'static str,
     path: PathBuf,

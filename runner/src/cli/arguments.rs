@@ -33,8 +33,16 @@ pub(super) struct Cli {
 /// Options of every word.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Global {
-    /// When to use colours
-    #[arg(long, value_name = "WHEN", global = true, default_value = "auto", help_heading = "Output")]
+    /// When to use colours: auto (on a terminal, unless `NO_COLOR` is set), always, never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        global = true,
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
     pub color: When,
     /// Tell more: what is enforced, by what, in which order
     #[arg(short, long, global = true, help_heading = "Output")]
@@ -87,7 +95,7 @@ pub(super) enum Word {
 /// Which policy, and what is changed about it for once.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Chosen {
-    /// A policy: a file (with a `/` or ending in .fence, .yaml, .json), a built-in name, or `user`;
+    /// A policy: a file (with a `/` or ending in .fence), a built-in name, or `user`;
     /// several are a union. Without it: the nearest policy.fence, else your own, else `default`
     #[arg(short, long = "policy", value_name = "POLICY", help_heading = "Policy", value_hint = ValueHint::FilePath)]
     pub policy: Vec<OsString>,
@@ -168,8 +176,14 @@ pub(super) struct Check {
     /// What is changed.
     #[command(flatten)]
     pub changes: Changes,
-    /// How the answer is written
-    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    /// How the answer is written: text, or json, which carries its version
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
     pub format: Format,
 }
 
@@ -180,8 +194,14 @@ pub(super) struct Why {
     /// Which policy.
     #[command(flatten)]
     pub chosen: Chosen,
-    /// How the answer is written
-    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    /// How the answer is written: text, or json, which carries its version
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
     pub format: Format,
     /// The action: read, write, exec, run, connect, http, listen, socket, env, device, tty, ssh, syscall, …
     #[arg(value_name = "ACTION")]
@@ -204,8 +224,14 @@ pub(super) struct Show {
     /// Only the rules with this label
     #[arg(long, value_name = "LABEL")]
     pub label: Option<String>,
-    /// How it is written
-    #[arg(long, value_name = "FORMAT", default_value = "fence", help_heading = "Output")]
+    /// How it is written: fence (a policy that compiles to the same rules), or json, which carries its version
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "fence",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
     pub format: ShowFormat,
 }
 
@@ -231,8 +257,14 @@ pub(super) struct Test {
     /// Name the rules that no test decided by
     #[arg(long)]
     pub coverage: bool,
-    /// How the answer is written
-    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    /// How the answer is written: text, or json, which carries its version
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
     pub format: Format,
 }
 
@@ -255,8 +287,14 @@ pub(super) struct Compile {
     /// Write to a file instead of standard output
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
-    /// How it is written
-    #[arg(long, value_name = "FORMAT", default_value = "json", help_heading = "Output")]
+    /// How it is written: json, or text for a person
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "json",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
     pub format: Format,
 }
 
@@ -266,8 +304,14 @@ pub(super) struct Policies {
     /// Print this one's text
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
-    /// How it is written
-    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    /// How it is written: text, or json, which carries its version
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
     pub format: Format,
 }
 
@@ -287,16 +331,28 @@ pub(super) struct Trust {
     /// Look from this directory instead of the current one
     #[arg(short = 'C', long = "directory", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: Option<PathBuf>,
-    /// How `list` is written
-    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    /// How `list` is written: text, or json, which carries its version
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
     pub format: Format,
 }
 
 /// `fence doctor`
 #[derive(Clone, Debug, Args)]
 pub(super) struct Doctor {
-    /// How it is written
-    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    /// How it is written: text, or json, which carries its version
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
     pub format: Format,
 }
 

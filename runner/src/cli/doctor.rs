@@ -173,8 +173,9 @@ fn rows(host: &Host, place: Place, trial: Support) -> Vec<Row> {
         Row {
             name: "memfd_noexec",
             found: features.memfd_noexec.clone(),
-            means: "a policy without `exec` of anything cannot keep a program from running code it made in memory",
-            mend: upgrade("6.3"),
+            means: "where nothing writable may be executed, programs cannot make files in memory at all (memfd_create)",
+            // On a newer kernel it is the right that is missing, and nothing but being root gives it.
+            mend: if kernel < (6, 3) { upgrade("6.3") } else { None },
             need: Need::Useful,
         },
         Row {
@@ -263,7 +264,7 @@ fn as_text(rows: &[Row], host: &Host, place: Place, screen: Screen) -> String {
         };
         text.push_str(&format!("  {}  {}\n", paint(screen.out, &format!("{mark:<3}"), color), row.name));
         if let Support::No(why) = &row.found {
-            text.push_str(&format!("       why:   {}\n", crate::audit::visible(why)));
+            text.push_str(&format!("       why:   {}\n", crate::audit::visible(&super::in_words(why))));
             text.push_str(&format!("       means: {}\n", row.means));
             if let Some(mend) = &row.mend {
                 text.push_str(&format!("       mend:  {mend}\n"));

@@ -93,7 +93,7 @@ fn explains(level: Level) -> &'static str {
 fn mechanism(mechanism: Mechanism) -> &'static str {
     match mechanism {
         Mechanism::Nothing => "nothing",
-        Mechanism::Absence => "absence (nothing it could refuse can be reached)",
+        Mechanism::Absence => "absence (nothing that it is about can be reached)",
         Mechanism::Namespace => "a namespace",
         Mechanism::Mount => "a mount",
         Mechanism::Landlock => "Landlock",

@@ -79,6 +79,12 @@ fn parsed(definition: clap::Command, arguments: Vec<OsString>) -> u8 {
     let cli = definition.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     match cli {
         Ok(cli) => done(cli),
+        Err(error) if runs && lacks_command(&error) => {
+            anstream::eprintln!(
+                "fence: say what to run: fence run -- COMMAND, or a line of shell text: fence run -c TEXT (fence help run)"
+            );
+            run::FAILED
+        }
         Err(error) => {
             let _ = error.print();
             match error.kind() {
@@ -88,6 +94,16 @@ fn parsed(definition: clap::Command, arguments: Vec<OsString>) -> u8 {
             }
         }
     }
+}
+
+/// Whether all that is wrong is that there is nothing to run.
+fn lacks_command(error: &clap::Error) -> bool {
+    use clap::error::{ContextKind, ContextValue};
+    let missing = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) => missing.as_slice(),
+        _ => &[],
+    };
+    error.kind() == ErrorKind::MissingRequiredArgument && missing == ["<COMMAND>..."]
 }
 
 /// Does what one word says; a failure is told in one sentence.
@@ -108,7 +124,42 @@ fn done(cli: Cli) -> u8 {
         Word::Help(help) => (help::help(&help, screen), UNABLE),
     };
     result.unwrap_or_else(|error| {
-        screen.say(&crate::audit::visible(&format!("{error:#}")));
+        screen.say(&crate::audit::visible(&in_words(&format!("{error:#}"))));
         failed
     })
+}
+
+/// A message without the numbers of the system's errors, which say nothing that the words before them do not.
+pub(crate) fn in_words(message: &str) -> String {
+    const BEFORE: &str = " (os error ";
+    let mut words = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some((text, number)) = rest.split_once(BEFORE) {
+        words.push_str(text);
+        let after = number.trim_start_matches(|c: char| c.is_ascii_digit());
+        rest = match after.strip_prefix(')') {
+            Some(after) => after,
+            None => {
+                words.push_str(BEFORE);
+                number
+            }
+        };
+    }
+    words.push_str(rest);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_number_of_a_system_error_is_left_out() {
+        for (message, words) in [
+            ("cannot go to `x`: No such file (os error 2)", "cannot go to `x`: No such file"),
+            ("a (os error 2): b (os error 13)", "a: b"),
+            ("`(os error x)`, ` (os error y)`", "`(os error x)`, ` (os error y)`"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(super::in_words(message), words);
+        }
+    }
 }

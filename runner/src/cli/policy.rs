@@ -150,8 +150,10 @@ pub(super) fn unknown(name: &str) -> anyhow::Error {
         .map(|known| (strsim::damerau_levenshtein(name, known), known))
         .filter(|(distance, known)| *distance <= known.len() / 3 + 1)
         .min();
-    if Path::new(name).is_file() {
-        return anyhow!("no policy is named `{shown}`; for the file write `./{shown}`");
+    for file in [name.to_owned(), format!("{name}.fence")] {
+        if Path::new(&file).is_file() {
+            return anyhow!("no policy is named `{shown}`; for the file write `./{}`", visible(&file));
+        }
     }
     match near {
         Some((_, near)) => anyhow!("no policy is named `{shown}`; did you mean `{near}`"),

@@ -23,7 +23,8 @@ pub(super) fn reasons(policy: &Policy, decision: &Decision) -> Vec<String> {
     lines
 }
 
-fn rule_line(policy: &Policy, id: RuleId) -> Option<String> {
+/// A rule as one line: its place, and the statement.
+pub(super) fn rule_line(policy: &Policy, id: RuleId) -> Option<String> {
     let rule = policy.rules.get(id.0 as usize)?;
     let statement = printer::rule(policy, rule).split_whitespace().collect::<Vec<_>>().join(" ");
     Some(format!("{}: {statement}", printer::place(policy, rule.written)))
@@ -48,7 +49,12 @@ pub(super) fn remedy(
                     printer::place(policy, never.written)
                 ));
             }
-            let changes: Vec<String> = rules.iter().map(|rule| lift(policy, rule, &item)).collect();
+            let mut changes: Vec<String> = Vec::new();
+            for change in rules.iter().map(|rule| lift(policy, rule, &item)) {
+                if !changes.contains(&change) {
+                    changes.push(change);
+                }
+            }
             Some(format!("to allow it, {}", changes.join(", and ")))
         }
         (Reason::AlwaysClosed(_) | Reason::AlwaysOpen(_), _) => None,

@@ -40,6 +40,9 @@ fn list(store: &Store, format: Format, screen: Screen) -> anyhow::Result<u8> {
     match format {
         Format::Json => json::print(screen, &json!({ "version": json::VERSION, "trusted": records }))?,
         Format::Text => {
+            if records.is_empty() {
+                screen.note("nothing is trusted");
+            }
             for record in records {
                 screen.print(&format!("{}  since {}  {}\n", record.file, record.time, record.sha256))?;
             }

@@ -8,9 +8,9 @@ use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
 use fence_compiler::diagnostic::render;
 use fence_compiler::host::Host;
-use fence_compiler::pattern::BuiltInScope;
-use fence_compiler::policy::{Policy, SymbolicQuestion};
-use fence_compiler::question::{Decision, Question, Reason, Verdict};
+use fence_compiler::pattern::{BuiltInScope, PathPattern};
+use fence_compiler::policy::{Effect, Item, PathAction, Policy, RuleId, Subject, SymbolicQuestion};
+use fence_compiler::question::{Decision, Platform, Question, Reason, Verdict};
 use fence_compiler::source::SourceId;
 use fence_grammar::tree::Action;
 use serde_json::json;
@@ -18,7 +18,7 @@ use serde_json::json;
 use super::arguments::{Format, Why};
 use super::json;
 use super::policy::load;
-use super::remedy::{reasons, remedy};
+use super::remedy::{reasons, remedy, rule_line};
 use super::screen::{Screen, paint};
 use crate::audit::visible;
 use crate::preflight::{Invocation, Lookup, Ways, Word, look_up, unwrapped, world};
@@ -35,11 +35,62 @@ pub(super) fn why(arguments: &Why, screen: Screen) -> anyhow::Result<u8> {
     let host = loaded.host(Vec::new());
     let item = item(action, &arguments.item, &host)?;
     let (item, decision) = answer(policy, &host, action, item.as_deref())?;
+    let whole = match (action, &item, decision.verdict) {
+        (Action::Write, Some(item), Verdict::Allowed) => closed_beneath(policy, &host, item),
+        _ => Vec::new(),
+    };
+    let answer = Answer { action, item: item.as_deref(), decision: &decision, whole: &whole };
     match arguments.format {
-        Format::Text => tell(policy, action, item.as_deref(), &decision, screen)?,
-        Format::Json => json::print(screen, &as_json(policy, action, item.as_deref(), &decision))?,
+        Format::Text => tell(policy, &answer, screen)?,
+        Format::Json => json::print(screen, &as_json(policy, &answer))?,
     }
     Ok(u8::from(decision.verdict == Verdict::Denied))
+}
+
+/// The most rules that are told of what lies beneath a path.
+const LONGEST: usize = 6;
+
+/// What is told.
+struct Answer<'a> {
+    action: Action,
+    item: Option<&'a str>,
+    decision: &'a Decision,
+    /// The rules by which a directory that may be written may not be moved or removed as a whole.
+    whole: &'a [RuleId],
+}
+
+/// The rules that close writing of something written out beneath a path: moving or removing the path asks them too.
+fn closed_beneath(policy: &Policy, host: &Host, item: &str) -> Vec<RuleId> {
+    let Some(path) = AbsolutePath::new(item.as_bytes()) else { return Vec::new() };
+    let values = world(host, policy, &[]).variables;
+    let beneath = |item: &Item<PathPattern>| {
+        item.pattern
+            .ground(&values)
+            .is_ok_and(|ground| ground.prefix != path && ground.prefix.is_within(&path))
+    };
+    (0..)
+        .map(RuleId)
+        .zip(&policy.rules)
+        .filter(|(_, rule)| rule.effect != Effect::Allow && rule.platform != Some(Platform::MacOs))
+        .filter(|(_, rule)| match &rule.subject {
+            Subject::Path { actions, items, .. } => {
+                actions.contains(&PathAction::Write) && items.iter().any(beneath)
+            }
+            _ => false,
+        })
+        .map(|(id, _)| id)
+        .collect()
+}
+
+/// What is to be said about an action that nothing carries out yet.
+fn in_this_version(action: Action) -> Option<&'static str> {
+    match action {
+        Action::Connect | Action::Http | Action::Listen => {
+            Some("this version allows no connections, and refuses a policy that does")
+        }
+        Action::Ssh => Some("this version allows no connections: an `ssh` inside reaches no host"),
+        _ => None,
+    }
 }
 
 fn action(word: &str) -> anyhow::Result<Action> {
@@ -166,13 +217,8 @@ fn decide_start(policy: &Policy, host: &Host, argv: &[String]) -> Decision {
     decide(policy, &world, &Question::Run(start))
 }
 
-fn tell(
-    policy: &Policy,
-    action: Action,
-    item: Option<&str>,
-    decision: &Decision,
-    screen: Screen,
-) -> anyhow::Result<()> {
+fn tell(policy: &Policy, answer: &Answer<'_>, screen: Screen) -> anyhow::Result<()> {
+    let Answer { action, item, decision, whole } = answer;
     let asked = item.map(|item| format!(" {}", visible(item))).unwrap_or_default();
     let verdict = match decision.verdict {
         Verdict::Allowed => paint(screen.out, "allowed", "32;1"),
@@ -182,15 +228,29 @@ fn tell(
     for reason in reasons(policy, decision) {
         text.push_str(&format!("  {reason}\n"));
     }
-    if let Some(remedy) = remedy(policy, action.word(), item, decision) {
+    if !whole.is_empty() {
+        text.push_str("  moving or removing it as a whole is denied, by what holds beneath it:\n");
+        for line in whole.iter().take(LONGEST).filter_map(|id| rule_line(policy, *id)) {
+            text.push_str(&format!("    {line}\n"));
+        }
+        if whole.len() > LONGEST {
+            text.push_str(&format!("    … and {} more\n", whole.len() - LONGEST));
+        }
+    }
+    if let Some(remedy) = remedy(policy, action.word(), *item, decision) {
         text.push_str(&format!("  {remedy}\n"));
+    }
+    if let Some(told) = in_this_version(*action) {
+        text.push_str(&format!("  {told}\n"));
     }
     Ok(screen.print(&text)?)
 }
 
-fn as_json(policy: &Policy, action: Action, item: Option<&str>, decision: &Decision) -> serde_json::Value {
-    let (rules, reason) = match &decision.reason {
-        Reason::Rules(ids) => (ids.iter().map(|id| json::rule(policy, *id)).collect(), None),
+fn as_json(policy: &Policy, answer: &Answer<'_>) -> serde_json::Value {
+    let Answer { action, item, decision, whole } = answer;
+    let rules = |ids: &[RuleId]| ids.iter().map(|id| json::rule(policy, *id)).collect();
+    let (by, reason) = match &decision.reason {
+        Reason::Rules(ids) => (rules(ids), None),
         Reason::NothingAllows => (Vec::new(), Some("nothing allows it".to_owned())),
         Reason::AlwaysClosed(what) => (Vec::new(), Some(format!("closed always: {what}"))),
         Reason::AlwaysOpen(what) => (Vec::new(), Some(format!("open always: {what}"))),
@@ -200,9 +260,11 @@ fn as_json(policy: &Policy, action: Action, item: Option<&str>, decision: &Decis
         "action": action.word(),
         "item": item,
         "verdict": decision.verdict,
-        "rules": rules,
+        "rules": by,
         "reason": reason,
         "assumptions": decision.assumptions,
-        "remedy": remedy(policy, action.word(), item, decision),
+        "not_as_a_whole": rules(whole),
+        "remedy": remedy(policy, action.word(), *item, decision),
+        "this_version": in_this_version(*action),
     })
 }
