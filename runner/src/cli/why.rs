@@ -62,7 +62,7 @@ struct Answer<'a> {
 /// The rules that close writing of something written out beneath a path: moving or removing the path asks them too.
 fn closed_beneath(policy: &Policy, host: &Host, item: &str) -> Vec<RuleId> {
     let Some(path) = AbsolutePath::new(item.as_bytes()) else { return Vec::new() };
-    let values = world(host, policy, &[]).variables;
+    let values = world(host, policy, &[], Ways::Programs).variables;
     let beneath = |item: &Item<PathPattern>| {
         item.pattern
             .ground(&values)
