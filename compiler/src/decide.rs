@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::bytes::AbsolutePath;
 use crate::cover::{
     CLOSED_CALLS, HostAsked, NameAsked, PathAsked, PortAsked, RequestAsked, SshAsked, StartAsked,
-    always_closed, each_address, is_below, is_open_device, program_is_closed, rule_covers,
+    always_closed, each_address, is_below, is_open_device, is_own_process, program_is_closed, rule_covers,
 };
 use crate::pattern::{Polarity, Root, path_value};
 use crate::policy::{Effect, NameAction, PathAction, Policy, Rule, RuleId, SecretHolder, Subject};
@@ -122,6 +122,15 @@ fn decide_path(policy: &Policy, world: &World, action: PathAction, path: &Absolu
         Some(why) if sides.closing.is_empty() => closed(why),
         _ if sides.closing.is_empty() && is_open_device(&asked, action) => {
             decision(Verdict::Allowed, Reason::AlwaysOpen("a device that is always there".to_owned()))
+        }
+        _ if sides.closing.is_empty()
+            && sides.opening.is_empty()
+            && is_own_process(world, &asked, action) =>
+        {
+            decision(
+                Verdict::Allowed,
+                Reason::AlwaysOpen("`/proc` shows the sandbox's own processes".to_owned()),
+            )
         }
         _ => settle(sides),
     };

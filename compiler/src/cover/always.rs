@@ -58,6 +58,14 @@ pub(crate) fn is_open_device(asked: &PathAsked<'_>, action: PathAction) -> bool 
         })
 }
 
+/// Whether it is what `/proc` shows, which inside is about the sandbox's own processes.
+pub(crate) fn is_own_process(world: &World, asked: &PathAsked<'_>, action: PathAction) -> bool {
+    let proc = AbsolutePath::new(b"/proc");
+    action == PathAction::Read
+        && world.platform == Platform::Linux
+        && proc.is_some_and(|proc| asked.objects().iter().all(|path| path.is_within(&proc)))
+}
+
 /// Calls that no rule opens, and those that are open as long as no rule closes them.
 pub(crate) const CLOSED_CALLS: &[&str] = &[
     "bpf",

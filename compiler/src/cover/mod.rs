@@ -14,7 +14,7 @@ mod program;
 mod request;
 
 pub(crate) use addresses::each_address;
-pub(crate) use always::{CLOSED_CALLS, always_closed, is_below, is_open_device};
+pub(crate) use always::{CLOSED_CALLS, always_closed, is_below, is_open_device, is_own_process};
 pub use command::StartAsked;
 pub(crate) use command::words_close;
 pub use host::{HostAsked, Need, is_internal};

@@ -125,7 +125,12 @@ impl Reader<'_> {
     fn target(&mut self, host: &Spanned<String>) -> Option<Item<ConnectPattern>> {
         let mut pattern =
             self.lets.read(self.graph, self.unit, host, Use::Plain, self.findings, ConnectPattern::parse)?;
-        if pattern.host == HostPattern::Any {
+        let every = match &pattern.host {
+            HostPattern::Any => true,
+            HostPattern::Block(block) => block.prefix_len() == 0,
+            _ => false,
+        };
+        if every {
             let found = Diagnostic::new(
                 Code::BadSecretTarget,
                 "a secret goes to hosts that are named, not to every host",
