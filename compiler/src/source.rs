@@ -1,6 +1,7 @@
 //! The texts that a policy is made of.
 
 use fence_grammar::Span;
+use fence_grammar::tree::File;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -132,4 +133,10 @@ pub trait Loader {
     /// # Errors
     /// Says why there is none; the compiler makes the diagnostic.
     fn load(&self, reference: Reference<'_>, from: &Origin) -> Result<Source, LoadError>;
+
+    /// The syntax tree of a text, where it is known already; it is what parsing the text yields, without an error.
+    fn tree(&self, source: &Source) -> Option<File> {
+        let _ = source;
+        None
+    }
 }

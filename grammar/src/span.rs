@@ -4,6 +4,7 @@ use std::ops::Range;
 
 /// A half-open range of byte offsets into one policy text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Span {
     /// The offset of the first byte.
     pub start: u32,
@@ -43,6 +44,7 @@ impl Span {
 
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Spanned<T> {
     /// The value.
     pub node: T,

@@ -7,6 +7,7 @@ use crate::{Span, Spanned};
 
 /// One policy text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct File {
     /// The statements, in the order of the text. A statement that could not be understood is left out
     /// (its error is told), never guessed.
@@ -15,6 +16,7 @@ pub struct File {
 
 /// A word or a string of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Text {
     /// The text meant: a string's quotes are gone and its escapes are read.
     pub text: String,
@@ -26,6 +28,7 @@ pub struct Text {
 
 /// Whether quotes stood around a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Quoting {
     /// A bare word.
     Bare,
@@ -35,6 +38,7 @@ pub enum Quoting {
 
 /// One statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Statement {
     /// `fence 1`
     Version(Spanned<u32>),
@@ -64,6 +68,7 @@ pub enum Statement {
 
 /// `policy NAME ["description"]`
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Header {
     /// The policy's name.
     pub name: Spanned<String>,
@@ -73,6 +78,7 @@ pub struct Header {
 
 /// `include NAME` or `include "./path.fence"`, with what is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Include {
     /// A built-in name or `user` (bare), or a path (quoted).
     pub target: Text,
@@ -84,6 +90,7 @@ pub struct Include {
 
 /// `let NAME = VALUE`
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Let {
     /// The variable's name, without `$`.
     pub name: Spanned<String>,
@@ -93,6 +100,7 @@ pub struct Let {
 
 /// What a rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Effect {
     /// Opens.
     Allow,
@@ -104,6 +112,7 @@ pub enum Effect {
 
 /// Everything a rule can be about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Action {
     /// `read`
     Read,
@@ -141,6 +150,7 @@ pub enum Action {
 
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Rule {
     /// `allow`, `deny` or `never`.
     pub effect: Spanned<Effect>,
@@ -160,6 +170,7 @@ pub struct Rule {
 
 /// `as LABEL` and `because "…"`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Note {
     /// The label.
     pub label: Option<Spanned<String>>,
@@ -169,6 +180,7 @@ pub struct Note {
 
 /// `secret env NAME to HOST, …` or `secret file PATH to HOST, …`
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Secret {
     /// What the command sees a placeholder in.
     pub holder: SecretHolder,
@@ -180,6 +192,7 @@ pub struct Secret {
 
 /// What holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SecretHolder {
     /// An environment variable.
     Env(Text),
@@ -189,6 +202,7 @@ pub enum SecretHolder {
 
 /// `set env NAME = VALUE`
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Set {
     /// The variable.
     pub name: Text,
@@ -200,6 +214,7 @@ pub struct Set {
 
 /// `limit KIND VALUE`
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Limit {
     /// What is limited.
     pub kind: Spanned<LimitKind>,
@@ -213,6 +228,7 @@ pub struct Limit {
 
 /// What can be limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum LimitKind {
     /// Wall-clock time of the whole sandbox.
     Time,
@@ -234,6 +250,7 @@ pub enum LimitKind {
 
 /// `tls strict` or `tls relaxed`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum TlsMode {
     /// A TLS connection to a name must show that name.
     Strict,
@@ -243,6 +260,7 @@ pub enum TlsMode {
 
 /// `upstream URL [for HOST, …]`
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Upstream {
     /// The proxy's address.
     pub url: Text,
@@ -252,6 +270,7 @@ pub struct Upstream {
 
 /// A platform that a block or a test names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum PlatformName {
     /// `linux`
     Linux,
@@ -261,6 +280,7 @@ pub enum PlatformName {
 
 /// `on linux { … }`: rules and limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PlatformBlock {
     /// Which platform.
     pub platform: Spanned<PlatformName>,
@@ -270,6 +290,7 @@ pub struct PlatformBlock {
 
 /// `test "name" { … }`
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Test {
     /// The test's name.
     pub name: Text,
@@ -281,6 +302,7 @@ pub struct Test {
 
 /// One line of a test's world.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Given {
     /// `given $x = VALUE`
     Variable {
@@ -309,6 +331,7 @@ pub enum Given {
 
 /// One expectation of a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Expect {
     /// `allow` or `deny`.
     pub verdict: Spanned<Verdict>,
@@ -322,6 +345,7 @@ pub struct Expect {
 
 /// What a test expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Verdict {
     /// `allow`
     Allow,

@@ -46,8 +46,10 @@ impl Graph {
     /// Loads everything.
     pub(super) fn load(request: &Request, loader: &dyn Loader) -> Graph {
         let mut loading = Loading::default();
-        let mains: Vec<usize> = request.mains.iter().map(|source| loading.add(source.clone())).collect();
-        let above: Vec<usize> = request.above.iter().map(|source| loading.add(source.clone())).collect();
+        let mains: Vec<usize> =
+            request.mains.iter().map(|source| loading.add(source.clone(), loader)).collect();
+        let above: Vec<usize> =
+            request.above.iter().map(|source| loading.add(source.clone(), loader)).collect();
         let mut next = 0;
         while next < loading.units.len() {
             loading.follow(next, loader);
@@ -263,12 +265,15 @@ struct Loading {
 }
 
 impl Loading {
-    fn add(&mut self, source: Source) -> usize {
+    fn add(&mut self, source: Source, loader: &dyn Loader) -> usize {
         let key = key(&source);
         if let Some(unit) = self.keys.get(&key) {
             return *unit;
         }
-        let mut parsed = parse(&source.text);
+        let mut parsed = match loader.tree(&source) {
+            Some(file) => Parsed { file, ..Parsed::default() },
+            None => parse(&source.text),
+        };
         let document = from_tree(std::mem::take(&mut parsed.file));
         self.units.push((source, document, parsed));
         self.includes.push(Vec::new());
@@ -293,7 +298,7 @@ impl Loading {
                 Some(result) => result.clone(),
                 None => match loader.load(reference.clone(), &origin) {
                     Ok(source) if self.units.len() < MOST_TEXTS || self.keys.contains_key(&key(&source)) => {
-                        Ok(self.add(source))
+                        Ok(self.add(source, loader))
                     }
                     Ok(_) => {
                         self.overflow.get_or_insert((unit, index));

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::source::{LoadError, Loader, Origin, Reference, Source};
+use fence_grammar::tree::File;
 
 use super::{ReadError, Trustees, USER, built_in, display_name, known_names, read, to_path, user_policy};
 
@@ -146,5 +147,12 @@ impl Loader for Library {
             .or_default()
             .insert(source.origin.clone(), source.text.clone());
         Ok(source)
+    }
+
+    fn tree(&self, source: &Source) -> Option<File> {
+        match &source.origin {
+            Origin::BuiltIn(name) => fence_policies::tree(name),
+            _ => None,
+        }
     }
 }
