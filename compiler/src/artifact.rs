@@ -160,6 +160,7 @@ pub fn differences(old: (&Host, &FileFacts), new: (&Host, &FileFacts)) -> Vec<St
     for path in entries.collect::<BTreeSet<_>>() {
         fact(&format!("`{path}`"), &entry(&old_files.entries, path), &entry(&new_files.entries, path));
     }
+    fact("the set of bound sockets", &old_files.sockets, &new_files.sockets);
     let names = old_files.names.keys().chain(new_files.names.keys());
     for path in names.collect::<BTreeSet<_>>() {
         fact(

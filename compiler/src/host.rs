@@ -135,6 +135,9 @@ pub trait Files {
     /// The names in this directory, sorted; empty if it cannot be read. Asked only for the parent of a
     /// pattern's first wildcard, never for a tree.
     fn names(&mut self, directory: &AbsolutePath) -> Vec<Vec<u8>>;
+    /// The sockets that programs of the machine have bound beneath these places, sorted; no component of their
+    /// paths is a link. Asked once.
+    fn sockets(&mut self, beneath: &BTreeSet<AbsolutePath>) -> Vec<AbsolutePath>;
 }
 
 /// The part of a file tree that was looked at: as answers recorded, and as a machine made by hand.
@@ -144,9 +147,19 @@ pub struct FileFacts {
     pub entries: BTreeMap<AbsolutePath, Entry>,
     /// The names in directories, escaped like paths.
     pub names: BTreeMap<AbsolutePath, Vec<String>>,
+    /// The sockets that programs have bound.
+    #[serde(default)]
+    pub sockets: BTreeSet<AbsolutePath>,
 }
 
 impl FileFacts {
+    /// Adds a socket that a program has bound.
+    #[must_use]
+    pub fn with_socket(mut self, path: AbsolutePath) -> FileFacts {
+        self.sockets.insert(path.clone());
+        self.with(path, Entry::Special)
+    }
+
     /// Adds something, and the directories above it that are not there yet.
     #[must_use]
     pub fn with(mut self, path: AbsolutePath, entry: Entry) -> FileFacts {
@@ -178,6 +191,13 @@ impl Files for FileFacts {
             .filter(|(path, entry)| **entry != Entry::Missing && path.parent().as_ref() == Some(directory))
             .filter_map(|(path, _)| path.name().map(<[u8]>::to_vec))
             .collect()
+    }
+
+    fn sockets(&mut self, beneath: &BTreeSet<AbsolutePath>) -> Vec<AbsolutePath> {
+        let lies = |path: &&AbsolutePath| {
+            beneath.contains(*path) || path.ancestors().any(|above| beneath.contains(&above))
+        };
+        self.sockets.iter().filter(lies).cloned().collect()
     }
 }
 
@@ -219,6 +239,12 @@ impl Files for Recorder<'_> {
         let escaped = names.iter().map(|name| bytes::escape(name).into_owned()).collect();
         self.facts.names.insert(directory.clone(), escaped);
         names
+    }
+
+    fn sockets(&mut self, beneath: &BTreeSet<AbsolutePath>) -> Vec<AbsolutePath> {
+        let found = self.files.sockets(beneath);
+        self.facts.sockets.extend(found.iter().cloned());
+        found
     }
 }
 

@@ -60,6 +60,12 @@ pub(super) fn refused(choices: &Choices<'_>) -> Vec<CallRule> {
         "EPERM",
         "would type into the terminal that the command shares",
     ));
+    rules.push(rule(
+        &["ioctl"],
+        vec![equals(1, 32, BTRFS_IOC_SNAP_CREATE), equals(1, 32, BTRFS_IOC_SNAP_CREATE_V2)],
+        "EPERM",
+        "would copy a subvolume with what is covered in it, and without its covers",
+    ));
     rules.extend(groups(choices.features));
     if choices.memfd == MemoryFiles::Refused {
         rules.push(rule(
@@ -205,8 +211,14 @@ const AF_INET6: u64 = 10;
 const AF_NETLINK: u64 = 16;
 const NETLINK_ROUTE: u64 = 0;
 
-fn sockets() -> [CallRule; 2] {
+fn sockets() -> [CallRule; 3] {
     [
+        rule(
+            &["socketpair"],
+            vec![Condition::NoneOf { argument: 0, width: 32, values: vec![AF_UNIX] }],
+            "EAFNOSUPPORT",
+            "a family of sockets that no rule is about",
+        ),
         rule(
             &["socket"],
             vec![Condition::NoneOf {
@@ -231,6 +243,8 @@ fn sockets() -> [CallRule; 2] {
 
 const TIOCSTI: u64 = 0x5412;
 const TIOCLINUX: u64 = 0x541c;
+const BTRFS_IOC_SNAP_CREATE: u64 = 0x5000_9401;
+const BTRFS_IOC_SNAP_CREATE_V2: u64 = 0x5000_9417;
 const PRIO_PGRP: u64 = 1;
 const IOPRIO_WHO_PGRP: u64 = 2;
 

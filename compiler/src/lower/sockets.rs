@@ -1,5 +1,6 @@
-//! The host's sockets in trees that rules open: nothing mediates connections to them yet, so those in the
-//! usual places are covered one by one.
+//! The host's sockets in trees that rules open: nothing mediates connections to them yet, so every one that is
+//! bound, and those in the usual places (a program in another network namespace may have bound them), are covered
+//! one by one.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use crate::host::{Entry, Files, Host};
 use crate::policy::{Effect, PathAction};
 
 const OTHERS: &str =
-    "the sockets in the usual places are covered; others of the host that lie there answer: {}";
+    "the sockets that are there are covered; those that programs outside make there later answer: {}";
 
 /// Directories that hold the sockets of services and agents.
 const SERVICES: [&[u8]; 11] = [
@@ -28,9 +29,12 @@ const SERVICES: [&[u8]; 11] = [
     b"/run/avahi-daemon",
 ];
 
-/// Covers every socket in the usual places that no rule opens.
+/// Covers every socket that no rule opens.
 pub(super) fn close(host: &Host, files: &mut dyn Files, claims: &mut Claims, findings: &mut Findings) {
-    let mut found = BTreeSet::new();
+    let opened: BTreeSet<AbsolutePath> =
+        claims.list.iter().filter(|claim| opens_files(claims, claim)).map(|claim| claim.at.clone()).collect();
+    let mut found: BTreeSet<AbsolutePath> = files.sockets(&opened).into_iter().collect();
+    found.retain(|path| files.entry(path) == Entry::Special && !is_opened(claims, path));
     for directory in directories(host) {
         let openers: Vec<(usize, String)> = claims
             .list

@@ -292,6 +292,23 @@ fn a_socket_is_opened_by_its_path() {
 }
 
 #[test]
+fn sockets_that_programs_have_bound_are_covered_unless_a_rule_opens_them() {
+    let tree = files(DEBIAN)
+        .with_socket(path("/home/ada/.docker/run/docker.sock"))
+        .with_socket(path("/home/ada/work/.dev/server"))
+        .with_socket(path("/home/ada/work/opened"))
+        .with_socket(path("/srv/elsewhere"));
+    let text = "allow read ~\nallow read write $cwd\nallow socket $cwd/opened";
+    let lowered = check(text, &host("/home/ada/work"), &tree);
+    let covered = lowered.plan.mounts.iter().filter_map(|mount| match mount {
+        Mount::Mask { at, .. } => Some(at.to_string()),
+        _ => None,
+    });
+    let covered: Vec<String> = covered.collect();
+    assert_eq!(covered, ["/home/ada/.docker/run/docker.sock", "/home/ada/work/.dev/server"]);
+}
+
+#[test]
 fn the_texts_of_the_policy_are_read_only() {
     let tree = files(&format!("{DEBIAN}\n/home/ada/work/policy.fence\n/home/ada/policies/own.fence\n"));
     let mut host = host("/home/ada/work/src");
@@ -310,6 +327,12 @@ fn start_up_looks_at_no_tree() {
         fn names(&mut self, path: &fence_compiler::bytes::AbsolutePath) -> Vec<Vec<u8>> {
             self.2 += 1;
             self.0.names(path)
+        }
+        fn sockets(
+            &mut self,
+            beneath: &std::collections::BTreeSet<fence_compiler::bytes::AbsolutePath>,
+        ) -> Vec<fence_compiler::bytes::AbsolutePath> {
+            self.0.sockets(beneath)
         }
     }
     let looked = |extra: usize| {

@@ -26,17 +26,24 @@ pub struct LogError {
 }
 
 impl Log {
-    /// Opens a file to add events at its end; a new one is readable by its owner only.
+    /// Opens a file to add events at its end; a new one is readable by its owner only. A link is not followed, but
+    /// for those of `/dev`: whoever wrote the directory could lead the log into any file of the person's.
     ///
     /// # Errors
     /// Says which file, and why it cannot be opened.
     pub fn open(path: &Path) -> Result<Log, LogError> {
+        let follow = if path.starts_with("/dev") { 0 } else { libc::O_NOFOLLOW };
         OpenOptions::new()
+            .custom_flags(follow)
             .append(true)
             .create(true)
             .mode(0o600)
             .open(path)
             .map(|file| Log { file, path: path.to_owned() })
+            .map_err(|error| match error.raw_os_error() {
+                Some(libc::ELOOP) => io::Error::other("it is a link; name the file that it leads to"),
+                _ => error,
+            })
             .map_err(|error| LogError { doing: "open", path: path.to_owned(), error })
     }
 
@@ -61,5 +68,24 @@ impl Event {
     pub fn to_json_line(&self) -> String {
         // INVARIANT: an event is made of texts and numbers, and the keys of its objects are texts.
         serde_json::to_string(self).map(|json| visible_json(&json)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Log;
+
+    #[test]
+    fn a_log_does_not_follow_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("elsewhere", folder.path().join("log")).unwrap();
+        let error = Log::open(&folder.path().join("log")).unwrap_err().to_string();
+        assert!(error.ends_with("it is a link; name the file that it leads to"), "{error}");
+        assert!(!folder.path().join("elsewhere").exists());
+        assert!(Log::open(&folder.path().join("file")).is_ok());
+        assert!(
+            Log::open(std::path::Path::new("/dev/stderr")).is_ok()
+                || !std::path::Path::new("/dev/stderr").exists()
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! The file tree, looked at while lowering.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -26,6 +27,34 @@ impl Files for ProbedFiles {
         names.sort();
         names
     }
+
+    fn sockets(&mut self, beneath: &BTreeSet<AbsolutePath>) -> Vec<AbsolutePath> {
+        bound_sockets(&std::fs::read("/proc/net/unix").unwrap_or_default())
+            .into_iter()
+            .filter(|path| beneath.contains(path) || path.ancestors().any(|above| beneath.contains(&above)))
+            .collect()
+    }
+}
+
+/// Where the sockets of a table like `/proc/net/unix` lie now, as far as their directories are there. A name in it
+/// is what the program that bound it wrote; abstract names begin with `@`.
+fn bound_sockets(table: &[u8]) -> BTreeSet<AbsolutePath> {
+    let mut by_directory: BTreeMap<&[u8], BTreeSet<&[u8]>> = BTreeMap::new();
+    for line in table.split(|byte| *byte == b'\n') {
+        let Some(blank) = line.windows(2).position(|two| two == b" /") else { continue };
+        let path = line.get(blank + 1..).unwrap_or_default();
+        let Some(slash) = path.iter().rposition(|byte| *byte == b'/') else { continue };
+        if let Some((directory, name)) = path.split_at_checked(slash + 1) {
+            by_directory.entry(directory).or_default().insert(name);
+        }
+    }
+    let mut found = BTreeSet::new();
+    for (directory, names) in by_directory {
+        let Ok(real) = Path::new(OsStr::from_bytes(directory)).canonicalize() else { continue };
+        let Some(real) = AbsolutePath::new(real.as_os_str().as_bytes()) else { continue };
+        found.extend(names.iter().filter(|name| !name.is_empty()).map(|name| real.join(name)));
+    }
+    found
 }
 
 /// What lies at a path now, links not followed.
@@ -50,4 +79,29 @@ pub fn read_entry(path: &AbsolutePath) -> Entry {
 
 fn as_path(path: &AbsolutePath) -> &Path {
     Path::new(OsStr::from_bytes(path.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::bound_sockets;
+
+    #[test]
+    fn a_bound_socket_is_found_by_its_resolved_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(top.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", top.join("link")).unwrap();
+        let head = "Num       RefCount Protocol Flags    Type St Inode Path\n";
+        let line = "0000000000000000: 00000002 00000000 00010000 0001 01 12345";
+        let shown = top.display();
+        let table = format!(
+            "{head}{line} {shown}/link/a b\n{line} {shown}/link/a b\n{line}\n{line} @{shown}/real/abstract\n{line} {shown}/real/../link//c\n{line} relative\n{line} {shown}/gone/x\n"
+        );
+        let found: Vec<Vec<u8>> =
+            bound_sockets(table.as_bytes()).iter().map(|path| path.as_bytes().to_vec()).collect();
+        let real = |name: &str| top.join("real").join(name).as_os_str().as_bytes().to_vec();
+        assert_eq!(found, [real("a b"), real("c")]);
+    }
 }

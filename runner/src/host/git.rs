@@ -20,15 +20,16 @@ pub struct Repository {
 /// Finds the nearest repository at or above a directory (which holds no link).
 ///
 /// A `.git` that somebody else put above the directory is none: its owner would decide what this person's
-/// command may write. So the root has to belong to this user, or to the owner of the directory itself.
+/// command may write. So it has to belong to this user, or the root and it to the owner of the directory itself.
 #[must_use]
 pub fn repository(directory: &AbsolutePath, uid: u32) -> Option<Repository> {
     let own = owner(&to_path(directory))?;
     std::iter::once(directory.clone()).chain(directory.ancestors()).find_map(|root| {
         let dot_git = to_path(&root).join(".git");
         let found = fs::symlink_metadata(&dot_git).ok()?;
-        let trusted = |id: u32| id == uid || id == own;
-        if !trusted(owner(&to_path(&root))?) || !trusted(found.uid()) {
+        let ours = found.uid() == uid && [uid, own].contains(&owner(&to_path(&root))?);
+        let theirs = found.uid() == own && owner(&to_path(&root))? == own;
+        if !ours && !theirs {
             return None;
         }
         if found.is_file() {
@@ -57,7 +58,31 @@ fn beside(dot_git: &Path) -> Option<AbsolutePath> {
         return (leads_back && inside && is_git_directory(&common)).then(|| to_absolute(&common)).flatten();
     }
     let above = here.ancestors().skip(1).any(|above| git_dir.starts_with(above.join(".git").join("modules")));
-    (above && is_git_directory(&git_dir)).then(|| to_absolute(&git_dir)).flatten()
+    let leads_back = || Some(work_tree(&git_dir)?.canonicalize().ok()? == here.canonicalize().ok()?);
+    (above && is_git_directory(&git_dir) && leads_back() == Some(true))
+        .then(|| to_absolute(&git_dir))
+        .flatten()
+}
+
+/// The directory that the settings of a repository name as its `core.worktree`, which `git submodule` always writes.
+fn work_tree(git_dir: &Path) -> Option<PathBuf> {
+    let settings = small_file(&git_dir.join("config"))?;
+    let mut in_core = false;
+    let mut found = None;
+    for line in settings.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+        if line.starts_with(b"[") {
+            in_core = line.eq_ignore_ascii_case(b"[core]");
+        } else if in_core && let Some(equals) = line.iter().position(|byte| *byte == b'=') {
+            let (name, value) = line.split_at_checked(equals)?;
+            if name.trim_ascii().eq_ignore_ascii_case(b"worktree") {
+                let value = value.strip_prefix(b"=")?.trim_ascii();
+                let bare =
+                    value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
+                found = Some(git_dir.join(OsStr::from_bytes(bare)));
+            }
+        }
+    }
+    found
 }
 
 /// Whether git itself would take it for a repository.
@@ -154,11 +179,41 @@ mod tests {
         make_repository(&top.join("outer/.git/modules/sub"));
         make_repository(&top.join("elsewhere"));
         fs::create_dir_all(top.join("outer/sub")).unwrap();
+        fs::write(
+            top.join("outer/.git/modules/sub/config"),
+            "[core]\n\tbare = false\n\tworktree = ../../../sub\n",
+        )
+        .unwrap();
         fs::write(top.join("outer/sub/.git"), "gitdir: ../.git/modules/sub\n").unwrap();
         let sub = top.join("outer/sub").display().to_string();
         let modules = top.join("outer/.git/modules/sub").display().to_string();
         assert_eq!(found(&top.join("outer/sub")), Some((sub.clone(), Some(modules))));
+        fs::create_dir_all(top.join("outer/thief")).unwrap();
+        fs::write(top.join("outer/thief/.git"), "gitdir: ../.git/modules/sub\n").unwrap();
+        assert_eq!(
+            found(&top.join("outer/thief")),
+            Some((top.join("outer/thief").display().to_string(), None)),
+            "the directory of another submodule"
+        );
         fs::write(top.join("outer/sub/.git"), "gitdir: ../../elsewhere\n").unwrap();
         assert_eq!(found(&top.join("outer/sub")), Some((sub, None)));
+    }
+
+    #[test]
+    fn what_a_guest_puts_into_a_shared_directory_is_no_repository_of_its_owner() {
+        if uid() != 0 {
+            eprintln!("skipped: only root can give a directory away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().canonicalize().unwrap();
+        make_repository(&top.join(".git"));
+        fs::create_dir_all(top.join("guest")).unwrap();
+        for theirs in [".git", "guest"] {
+            nix::unistd::chown(&top.join(theirs), Some(12345.into()), None).unwrap();
+        }
+        assert_eq!(found(&top.join("guest")), None);
+        nix::unistd::chown(&top, Some(12345.into()), None).unwrap();
+        assert_eq!(found(&top.join("guest")), Some((top.display().to_string(), None)));
     }
 }

@@ -85,6 +85,18 @@ impl First<'_> {
     }
 }
 
+/// How many changes of children are taken before the clock is looked at again: the command could go on making them.
+const MOST_AT_ONCE: usize = 256;
+
+/// Whether more changes of children may be waiting.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// None.
+    None,
+    /// Perhaps.
+    Waiting,
+}
+
 /// The first process while the command runs.
 struct Watch<'a> {
     first: &'a First<'a>,
@@ -100,10 +112,15 @@ impl Watch<'_> {
     fn until_the_end(&mut self, time: Option<Duration>) -> ! {
         let deadline = time.map(|time| sys::now().saturating_add(nanoseconds(time)));
         loop {
-            self.reap();
+            let rest = self.reap();
             let wait = match deadline.map(|deadline| deadline.saturating_sub(sys::now())) {
+                Some(0) => {
+                    // Before anything is said: whoever does not listen keeps nobody alive.
+                    process::kill(-1, libc::SIGKILL);
+                    self.end(Message::TimedOut)
+                }
+                _ if rest == Rest::Waiting => 0,
                 None => -1,
-                Some(0) => self.end(Message::TimedOut),
                 Some(left) => i32::try_from(left.div_ceil(1_000_000)).unwrap_or(i32::MAX),
             };
             let [signals, control] = process::wait_readable([self.received, self.first.control], wait);
@@ -120,18 +137,23 @@ impl Watch<'_> {
     }
 
     /// Takes what happened to children: reports what became of the command, and lets all others go.
-    fn reap(&mut self) {
-        loop {
+    fn reap(&mut self) -> Rest {
+        for _ in 0..MOST_AT_ONCE {
             match process::take_change() {
                 Ok(Some((pid, change))) if pid == self.pid => match change {
                     Change::Exited(code) => self.end(Message::Exited(code)),
                     Change::Signalled(signal) => self.end(Message::Signalled(signal)),
-                    Change::Stopped(signal) => Message::Stopped(signal).send(self.first.report),
+                    // To a parent that has stopped itself, and does not read, it is no news.
+                    Change::Stopped(signal) if process::is_writable(self.first.report) => {
+                        Message::Stopped(signal).send(self.first.report);
+                    }
+                    Change::Stopped(_) => {}
                 },
                 Ok(Some(_)) | Err(Errno::EINTR) => {}
-                Ok(None) | Err(_) => return,
+                Ok(None) | Err(_) => return Rest::None,
             }
         }
+        Rest::Waiting
     }
 
     fn end(&self, message: Message) -> ! {

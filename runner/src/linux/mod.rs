@@ -5,6 +5,7 @@
 
 mod command;
 mod descriptors;
+mod elsewhere;
 mod explain;
 mod first;
 mod landlock;

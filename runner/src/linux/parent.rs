@@ -204,8 +204,14 @@ impl Watch {
 }
 
 /// Stops as the command was stopped, so that the caller's shell sees a stopped job; returns when that shell lets it
-/// continue.
+/// continue. Without a terminal there is no such shell, and a command that stopped itself would stop its caller for
+/// good, beyond every limit of time.
 fn stop(signal: i32) {
+    if nix::fcntl::open(c"/dev/tty", OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+        .is_err()
+    {
+        return;
+    }
     process::kill(nix::unistd::getpid().as_raw(), signal);
     let only = Signals::new(&[signal]);
     only.unblock();

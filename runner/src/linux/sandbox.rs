@@ -4,14 +4,14 @@ use std::ffi::CString;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use fence_compiler::plan::{LimitMechanism, LinuxPlan, MemfdPlan, NetworkPlan, TerminalPlan};
+use fence_compiler::plan::{LimitMechanism, LinuxPlan, MemfdPlan, Mount, NetworkPlan, TerminalPlan};
 use fence_compiler::policy::LimitKind;
 use nix::unistd::{getegid, geteuid};
 
 use super::descriptors::Standard;
 use super::landlock::Layers;
 use super::operation::{Operation, Step};
-use super::tree;
+use super::{elsewhere, tree};
 use crate::launch::{Error, Phase, Timings};
 
 /// A sandbox that is ready to be made.
@@ -40,7 +40,8 @@ impl Sandbox {
         list.mark(Phase::Identity);
         list.add(Operation::Umask);
         list.add(Operation::Private);
-        list.steps.extend(tree::operations(&plan.mounts, standard.terminal_device(plan.terminal)));
+        let mounts: Vec<Mount> = plan.mounts.iter().cloned().chain(elsewhere::covers(&plan.mounts)).collect();
+        list.steps.extend(tree::operations(&mounts, standard.terminal_device(plan.terminal)));
         list.mark(Phase::Mounts);
         list.add(Operation::Pivot);
         list.mark(Phase::Root);

@@ -21,13 +21,14 @@ pub struct Library {
     uid: u32,
     cwd: AbsolutePath,
     included: RefCell<BTreeMap<Origin, BTreeMap<Origin, String>>>,
+    texts: RefCell<BTreeMap<Origin, String>>,
 }
 
 impl Library {
     /// The library of a person who works in a directory.
     #[must_use]
     pub fn new(home: AbsolutePath, uid: u32, cwd: AbsolutePath) -> Library {
-        Library { home, uid, cwd, included: RefCell::default() }
+        Library { home, uid, cwd, included: RefCell::default(), texts: RefCell::default() }
     }
 
     /// A policy file that the person named or that was found; a relative path counts from the caller's directory.
@@ -125,11 +126,11 @@ impl Library {
                     Origin::Machine(_) => Trustees::Root,
                     _ => Trustees::Anybody,
                 };
-                let source = self.file(&to_path(&directory).join(path)).map_err(unreadable)?;
-                if let Origin::File(path) = &source.origin {
+                let mut source = self.file(&to_path(&directory).join(path)).map_err(unreadable)?;
+                if let Origin::File(path) = &source.origin.clone() {
                     // What a policy of one's own includes is as much one's own: read once more, with its owner.
                     if trustees != Trustees::Anybody {
-                        read(path, trustees).map_err(unreadable)?;
+                        source.text = read(path, trustees).map_err(unreadable)?;
                     }
                 }
                 Ok(source)
@@ -140,12 +141,16 @@ impl Library {
 
 impl Loader for Library {
     fn load(&self, reference: Reference<'_>, from: &Origin) -> Result<Source, LoadError> {
-        let source = self.find(&reference, from)?;
+        let mut source = self.find(&reference, from)?;
+        // A text that was read before is the one that counts, for what holds and for what is trusted, whatever
+        // somebody has made of its file since.
+        let text = self.texts.borrow_mut().entry(source.origin.clone()).or_insert(source.text).clone();
         self.included
             .borrow_mut()
             .entry(from.clone())
             .or_default()
-            .insert(source.origin.clone(), source.text.clone());
+            .insert(source.origin.clone(), text.clone());
+        source.text = text;
         Ok(source)
     }
 
@@ -154,5 +159,30 @@ impl Loader for Library {
             Origin::BuiltIn(name) => fence_policies::tree(name),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
+    use fence_compiler::bytes::AbsolutePath;
+    use fence_compiler::source::{Loader, Origin, Reference};
+
+    use super::Library;
+
+    #[test]
+    fn a_text_that_changes_between_two_readings_counts_as_it_was_read_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().canonicalize().unwrap();
+        let at = |name: &str| AbsolutePath::new(top.join(name).as_os_str().as_bytes()).unwrap();
+        let library = Library::new(at("home"), nix::unistd::getuid().as_raw(), at("work"));
+        let (one, other) = (Origin::File(at("one.fence")), Origin::File(at("other.fence")));
+        let read = |from: &Origin| library.load(Reference::Path("./shared.fence"), from).unwrap();
+        std::fs::write(top.join("shared.fence"), "allow read /\n").unwrap();
+        let first = read(&one);
+        std::fs::write(top.join("shared.fence"), "deny read /\n").unwrap();
+        assert_eq!(read(&other), first);
+        assert!(library.closure(&first).values().all(|text| text == "allow read /\n"));
     }
 }

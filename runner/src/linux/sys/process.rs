@@ -319,6 +319,13 @@ pub(in crate::linux) fn wait_readable(descriptors: [RawFd; 2], milliseconds: i32
     })
 }
 
+/// Whether a write of one message would not wait.
+pub(in crate::linux) fn is_writable(descriptor: RawFd) -> bool {
+    let mut entry = libc::pollfd { fd: descriptor, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: the pointer is to one live entry.
+    unsafe { libc::poll(&raw mut entry, 1, 0) == 1 && entry.revents & libc::POLLOUT != 0 }
+}
+
 /// Whether a descriptor has something to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::linux) enum Readable {
