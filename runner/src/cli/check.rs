@@ -13,7 +13,7 @@ use fence_compiler::suite::{self, Held, Outcome};
 use serde_json::{Value, json};
 
 use super::arguments::{Check, Format, Test};
-use super::policy::{Loaded, has_errors, load};
+use super::policy::{Loaded, has_errors, load, refuse_home_in_tmp, refuse_wide_workspace};
 use super::screen::{Screen, Verbosity};
 use super::{fidelity, json};
 use crate::audit::visible;
@@ -34,7 +34,7 @@ pub(super) fn check(arguments: &Check, screen: Screen) -> anyhow::Result<u8> {
         let loaded = load(&policies, &changes)?;
         changes.directory = None;
         let checked = Checked::of(loaded);
-        finding |= u8::from(has_errors(&checked.diagnostics));
+        finding |= u8::from(has_errors(&checked.diagnostics) || checked.refused.is_some());
         match arguments.format {
             Format::Text => screen.print(&checked.text(screen))?,
             Format::Json => answers.push(checked.json()),
@@ -53,6 +53,8 @@ struct Checked {
     diagnostics: Vec<Diagnostic>,
     outcomes: Vec<Outcome>,
     fidelity: Vec<Enforcement>,
+    /// Why it would not run in this place, whatever it says.
+    refused: Option<String>,
 }
 
 impl Checked {
@@ -62,15 +64,24 @@ impl Checked {
         let mut diagnostics = loaded.resolved.diagnostics.clone();
         let mut outcomes = Vec::new();
         let mut fidelity = Vec::new();
+        let mut refused = None;
         // What follows from a policy that is not what its author wrote would only mislead.
         if !loaded.has_errors() {
             outcomes = suite::run(policy);
             diagnostics.extend(suite::diagnostics(policy, &outcomes));
-            let lowered = lower(policy, &host, &mut ProbedFiles);
-            diagnostics.extend(lowered.diagnostics);
-            fidelity = lowered.fidelity;
+            refused = refuse_wide_workspace(&loaded.place, policy).err().map(|error| error.to_string());
+            if refused.is_none() {
+                let lowered = lower(policy, &host, &mut ProbedFiles);
+                refused = refuse_home_in_tmp(&loaded.place, policy, &lowered.diagnostics)
+                    .err()
+                    .map(|error| error.to_string());
+                if refused.is_none() {
+                    diagnostics.extend(lowered.diagnostics);
+                }
+                fidelity = lowered.fidelity;
+            }
         }
-        Checked { host, diagnostics, outcomes, fidelity, loaded }
+        Checked { host, diagnostics, outcomes, fidelity, refused, loaded }
     }
 
     fn name(&self) -> String {
@@ -111,14 +122,15 @@ impl Checked {
         {
             let rules = only.iter().filter(|of| **of == platform).count();
             if rules > 0 {
-                text.push_str(&format!(
-                    "  {rules} rules hold on {} only\n",
-                    printer::platform_name(platform)
-                ));
+                let hold = if rules == 1 { "rule holds" } else { "rules hold" };
+                text.push_str(&format!("  {rules} {hold} on {} only\n", printer::platform_name(platform)));
             }
         }
         text.push_str(&format!("  {}\n", tests_told(&self.outcomes)));
-        text.push_str(&self.enforcement(screen));
+        match &self.refused {
+            Some(why) => text.push_str(&format!("  would not run here: {}\n", visible(why))),
+            None => text.push_str(&self.enforcement(screen)),
+        }
         text
     }
 
@@ -178,6 +190,8 @@ impl Checked {
             "diagnostics": rendered.get("diagnostics"),
             "tests": self.outcomes.iter().map(|outcome| outcome_json(policy, outcome)).collect::<Vec<_>>(),
             "fidelity": fidelity,
+            "left_out": policy.left_out,
+            "refused": self.refused,
         })
     }
 }
@@ -238,6 +252,7 @@ fn tests_told(outcomes: &[Outcome]) -> String {
     let held = outcomes.iter().filter(holds).count();
     match outcomes.len() {
         0 => "no tests".to_owned(),
+        1 if held == 1 => "the one line of its tests holds".to_owned(),
         all if all == held => format!("all {all} lines of its tests hold"),
         all => format!("{} of {all} lines of its tests do not hold", all - held),
     }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::arguments::{Compile, Format};
 use super::fidelity;
-use super::policy::{has_errors, load};
+use super::policy::{has_errors, load, refuse_home_in_tmp, refuse_wide_workspace};
 use super::run::{shown, tell_findings};
 use super::screen::Screen;
 use crate::host::ProbedFiles;
@@ -44,6 +44,11 @@ pub(super) fn compile(arguments: &Compile, screen: Screen) -> anyhow::Result<u8>
         Some(mut machine) => compile_policy(policy, machine.host, &mut machine.files, version),
         None => compile_policy(policy, loaded.host(Vec::new()), &mut ProbedFiles, version),
     };
+    if has_errors(&compiled.diagnostics) && arguments.host.is_none() {
+        let policy = &loaded.resolved.policy;
+        refuse_wide_workspace(&loaded.place, policy)?;
+        refuse_home_in_tmp(&loaded.place, policy, &compiled.diagnostics)?;
+    }
     tell_findings(&compiled.diagnostics, sources, screen);
     if has_errors(&compiled.diagnostics) {
         return Ok(1);

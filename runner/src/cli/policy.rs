@@ -214,13 +214,7 @@ pub(super) fn has_errors(diagnostics: &[Diagnostic]) -> bool {
 
 /// A built-in policy gives the workspace away as a whole: that must not be a home or what lies above one.
 pub(super) fn refuse_wide_workspace(place: &Surroundings, policy: &Policy) -> anyhow::Result<()> {
-    let built_in_alone = policy.sources.iter().all(|source| match &source.origin {
-        Origin::BuiltIn(_) | Origin::Given(_) | Origin::User(_) | Origin::Machine(_) => true,
-        Origin::File(_) => false,
-    });
-    let names_built_in =
-        policy.sources.first().is_some_and(|source| matches!(source.origin, Origin::BuiltIn(_)));
-    if !built_in_alone || !names_built_in {
+    if !is_built_in(policy) {
         return Ok(());
     }
     let workspace = place.repository.as_ref().map_or(&place.cwd, |repository| &repository.root);
@@ -242,4 +236,29 @@ pub(super) fn refuse_wide_workspace(place: &Surroundings, policy: &Policy) -> an
         );
     }
     Ok(())
+}
+
+/// A home below `/tmp`, where each run has a directory of its own: the rules about the home cannot be held there,
+/// and one sentence says more than an error for each of them.
+pub(super) fn refuse_home_in_tmp(
+    place: &Surroundings,
+    policy: &Policy,
+    lowered: &[Diagnostic],
+) -> anyhow::Result<()> {
+    let home = &place.person.home;
+    if is_built_in(policy) && has_errors(lowered) && home.is_within(&AbsolutePath::root().join(b"tmp")) {
+        bail!(
+            "your home `{home}` lies in `/tmp`, and each run has a `/tmp` of its own, in which rules about the home cannot be held: set HOME to a directory elsewhere, or name a policy of your own with -p"
+        );
+    }
+    Ok(())
+}
+
+/// Whether a built-in policy is meant, with nothing beside it but the person's own.
+fn is_built_in(policy: &Policy) -> bool {
+    let alone = policy.sources.iter().all(|source| match &source.origin {
+        Origin::BuiltIn(_) | Origin::Given(_) | Origin::User(_) | Origin::Machine(_) => true,
+        Origin::File(_) => false,
+    });
+    alone && policy.sources.first().is_some_and(|source| matches!(source.origin, Origin::BuiltIn(_)))
 }

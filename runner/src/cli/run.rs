@@ -16,7 +16,7 @@ use fence_compiler::question::{Reason, Verdict};
 use fence_compiler::source::Sources;
 
 use super::arguments::Run;
-use super::policy::{How, enter, has_errors, host, load, refuse_wide_workspace};
+use super::policy::{How, enter, has_errors, host, load, refuse_home_in_tmp, refuse_wide_workspace};
 use super::remedy::{reasons, remedy};
 use super::screen::{Screen, Verbosity};
 use super::{artifact, distrust, fidelity, words};
@@ -79,6 +79,7 @@ fn prepare(arguments: &Run, screen: Screen) -> anyhow::Result<Option<Prepared>> 
     let host = host(&loaded.place, policy, protected_log(arguments)?);
     // Recorded, so that no path is looked at twice.
     let lowered = lower(policy, &host, &mut Recorder::new(&mut ProbedFiles));
+    refuse_home_in_tmp(&loaded.place, policy, &lowered.diagnostics)?;
     if !tell_findings(&lowered.diagnostics, sources, screen) {
         return Ok(None);
     }
@@ -353,7 +354,12 @@ fn environment(prepared: &Prepared) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> = Vec::with_capacity(pass.len() + set.len() + 2);
     for name in pass {
         if let Some(value) = std::env::var_os(name) {
-            let value = if name == "PWD" { working_directory(&prepared.host.cwd, value) } else { value };
+            let value = match name.as_str() {
+                "PWD" => working_directory(&prepared.host.cwd, value),
+                // Not one that `sudo -E` kept: the policy's `~` is this one.
+                "HOME" => OsString::from_vec(prepared.host.person.home.as_bytes().to_vec()),
+                _ => value,
+            };
             environment.push((name.into(), value));
         }
     }

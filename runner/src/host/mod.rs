@@ -43,7 +43,7 @@ pub enum HostError {
         error: io::Error,
     },
     /// No home directory is known.
-    #[error("no home directory is known for user {uid}: set HOME to an absolute path")]
+    #[error("no home directory is known for user {uid}: set HOME to a directory of their own")]
     NoHome {
         /// The user number.
         uid: u32,
