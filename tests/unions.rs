@@ -220,6 +220,17 @@ fn an_include_can_be_left_out_by_its_label() {
 }
 
 #[test]
+fn an_include_that_brings_a_never_in_cannot_be_left_out() {
+    let texts = Texts::new(&[
+        ("a.fence", "include \"./b.fence\" without more because \"enough\""),
+        ("b.fence", "include \"./c.fence\" as more\nallow read /b"),
+        ("c.fence", "include \"./d.fence\"\nallow read /c"),
+        ("d.fence", "on linux {\n  never read /d\n}"),
+    ]);
+    assert_eq!(told(&texts.resolve(&["a.fence"])), [("E0307", 1)]);
+}
+
+#[test]
 fn what_holds_above_adds_only_what_never_rules_close() {
     let above =
         file("above.fence", "allow read /a\ndeny read /b\nnever read /c as c\nlimit time 1s\nset env A = b");

@@ -60,6 +60,21 @@ pub(super) fn report(
                 );
                 continue;
             }
+            if let Some((include, never)) =
+                carried.iter().find_map(|one| Some((one, never_behind(graph, one)?)))
+            {
+                findings.push(
+                    Diagnostic::new(
+                        Code::NeverLeftOut,
+                        format!("`{}` brings a `never` in, and no `without` leaves one out", label.node),
+                    )
+                    .at(at)
+                    .related(include.place, "the `include` is here")
+                    .related(never, "the `never` is here")
+                    .help("take another policy, or write the part of it that you need"),
+                );
+                continue;
+            }
             if !force.reaches(edge.0) {
                 continue;
             }
@@ -77,6 +92,8 @@ pub(super) fn report(
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Never,
+    /// The `include` with this index in its text.
+    Include(usize),
     Other,
 }
 
@@ -107,10 +124,23 @@ fn carried(graph: &Graph, number: usize) -> Vec<Carried<'_>> {
     for set in &document.set.0 {
         all.extend(one(number, source, &set.note, Kind::Other, set.span));
     }
-    for include in &document.include {
-        all.extend(one(number, source, &include.note, Kind::Other, include.span));
+    for (index, include) in document.include.iter().enumerate() {
+        all.extend(one(number, source, &include.note, Kind::Include(index), include.span));
     }
     all
+}
+
+/// The first `never` that an `include` brings in.
+fn never_behind(graph: &Graph, include: &Carried<'_>) -> Option<Place> {
+    let Kind::Include(index) = include.kind else { return None };
+    let target = graph.units.get(include.unit)?.includes.get(index)?.as_ref().ok()?;
+    graph.reach(&[*target], |_| true).into_iter().find_map(|unit| {
+        let unit = graph.units.get(unit)?;
+        let on = &unit.document.on;
+        let mut rules = unit.document.rules.iter().chain(&on.linux.rules).chain(&on.macos.rules);
+        let never = rules.find(|rule| rule.effect.node == Effect::Never)?;
+        Some(place(unit.source, never.span))
+    })
 }
 
 fn one(unit: usize, source: SourceId, note: &document::Note, kind: Kind, span: Span) -> Option<Carried<'_>> {
