@@ -239,6 +239,7 @@ fn what_holds_above_adds_only_what_never_rules_close() {
     let resolved = resolve(&request, &Texts::default());
     clean(&resolved);
     assert_eq!(resolved.policy.rules.len(), 2);
+    assert_eq!(resolved.alone().rules, [resolved.policy.rules[0].clone()], "the tests of `/d` see no `/c`");
     assert!(resolved.policy.limits.is_empty() && resolved.policy.set.is_empty());
     let request = Request { mains: vec![given("allow read /c/x")], set: Vec::new(), above: vec![above] };
     assert_eq!(told(&resolve(&request, &Texts::default())), [("E0401", 1)]);

@@ -22,11 +22,12 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use crate::diagnostic::Diagnostic;
-use crate::policy::{Policy, SourceRecord};
+use crate::policy::{Policy, RuleId, SourceRecord};
 use crate::source::{Loader, Origin, Source, Sources};
 use effect::Force;
 use findings::Findings;
 use graph::Graph;
+use rule::Draft;
 use scope::Lets;
 
 /// What to resolve.
@@ -49,6 +50,19 @@ pub struct Resolved {
     pub sources: Sources,
     /// The findings, sorted by text and place.
     pub diagnostics: Vec<Diagnostic>,
+    /// The rules that only the texts above bring in.
+    above: BTreeSet<RuleId>,
+}
+
+impl Resolved {
+    /// The policy without what holds above it: what its tests are about, wherever they run.
+    #[must_use]
+    pub fn alone(&self) -> Policy {
+        let mut policy = self.policy.clone();
+        let mut number = (0..).map(RuleId);
+        policy.rules.retain(|_| number.next().is_some_and(|id| !self.above.contains(&id)));
+        policy
+    }
 }
 
 /// Resolves a policy with everything it includes; `loader` is the only door through which texts come in.
@@ -65,6 +79,9 @@ pub fn resolve(request: &Request, loader: &dyn Loader) -> Resolved {
     let left_out = without::report(&graph, &force, &drafts, &settings, &mut findings);
     let in_force = effect::select(&force, drafts, settings);
     conflict::report(&in_force, &graph, &mut findings);
+    let from_above = |draft: &Draft| !force.holds(draft.unit, draft.rule.label.as_deref());
+    let above = (0..).map(RuleId).zip(&in_force.rules);
+    let above = above.filter(|(_, draft)| from_above(draft)).map(|(id, _)| id).collect();
     let tests = tests::draft(&graph, &lets, &mut findings);
     lets.report_unused(&graph, &mut findings);
     let (name, description) = title(&graph);
@@ -82,7 +99,7 @@ pub fn resolve(request: &Request, loader: &dyn Loader) -> Resolved {
         left_out,
         changed: lets.changed(&request.set),
     };
-    Resolved { policy, diagnostics: findings.sorted(), sources: graph.sources }
+    Resolved { policy, diagnostics: findings.sorted(), sources: graph.sources, above }
 }
 
 /// The name and description of the first main text that is no `--rule`.

@@ -67,8 +67,9 @@ impl Checked {
         let mut refused = None;
         // What follows from a policy that is not what its author wrote would only mislead.
         if !loaded.has_errors() {
-            outcomes = suite::run(policy);
-            diagnostics.extend(suite::diagnostics(policy, &outcomes));
+            let alone = loaded.resolved.alone();
+            outcomes = suite::run(&alone);
+            diagnostics.extend(suite::diagnostics(&alone, &outcomes));
             refused = refuse_wide_workspace(&loaded.place, policy).err().map(|error| error.to_string());
             if refused.is_none() {
                 let lowered = lower(policy, &host, &mut ProbedFiles);
@@ -200,7 +201,7 @@ impl Checked {
 pub(super) fn test(arguments: &Test, screen: Screen) -> anyhow::Result<u8> {
     let policies: Vec<OsString> = arguments.policy.iter().cloned().collect();
     let loaded = load(&policies, &arguments.changes)?;
-    let policy = &loaded.resolved.policy;
+    let policy = &loaded.resolved.alone();
     let sources = &loaded.resolved.sources;
     if loaded.has_errors() {
         screen.tell(&render::text(&loaded.resolved.diagnostics, sources, screen.err));
