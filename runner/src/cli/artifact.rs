@@ -70,6 +70,7 @@ pub(super) fn prepare(
     let Lowering::Native { plan } = now.lowering;
     Ok(Some(Prepared {
         told: format!("artifact {}", shown(file)),
+        more: "fence run -v …".to_owned(),
         policy: now.policy,
         host: now.host,
         plan,

@@ -110,13 +110,15 @@ impl Checked {
         for changed in &policy.changed {
             text.push_str(&format!("  --set: ${} is {}\n", visible(&changed.name), visible(&changed.value)));
         }
-        for left_out in &policy.left_out {
-            text.push_str(&format!(
-                "  left out at {}: `{}`, because \"{}\"\n",
-                printer::place(policy, left_out.written),
-                visible(&left_out.label),
-                visible(&left_out.because)
-            ));
+        let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
+        for rule in &policy.left_out {
+            let place = printer::place(policy, rule.written);
+            let (label, because) = (visible(&rule.label), visible(&rule.because));
+            *left_out.entry(format!("`{label}` at {place}, because \"{because}\"")).or_default() += 1;
+        }
+        for (what, rules) in left_out {
+            let rules = if rules == 1 { "1 rule".to_owned() } else { format!("{rules} rules") };
+            text.push_str(&format!("  left out: {rules} with {what}\n"));
         }
         let only: Vec<_> = policy.rules.iter().filter_map(|rule| rule.platform).collect();
         for platform in [fence_compiler::question::Platform::Linux, fence_compiler::question::Platform::MacOs]

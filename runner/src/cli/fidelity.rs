@@ -58,19 +58,15 @@ fn short(text: &str) -> String {
     text.chars().take(LONGEST - 1).chain(['…']).collect()
 }
 
-/// How many rules are held less strictly than written, in one line; `None` where none is.
-pub(super) fn summary(fidelity: &[Enforcement]) -> Option<String> {
+/// How many rules are held less strictly than written, in one line, and what tells more; `None` where none is.
+pub(super) fn summary(fidelity: &[Enforcement], more: &str) -> Option<String> {
     let weaker = fidelity.iter().filter(|enforcement| enforcement.level == Level::Weaker).count();
-    let rules = if weaker == 1 { "1 rule is" } else { "rules are" };
-    match weaker {
-        0 => None,
-        1 => Some(format!(
-            "{rules} held less strictly than written, as the policy accepts (see `fence check -v`)"
-        )),
-        _ => Some(format!(
-            "{weaker} {rules} held less strictly than written, as the policy accepts (see `fence check -v`)"
-        )),
-    }
+    let rules = match weaker {
+        0 => return None,
+        1 => "1 rule is".to_owned(),
+        _ => format!("{weaker} rules are"),
+    };
+    Some(format!("{rules} held less strictly than written, as the policy accepts (see `{more}`)"))
 }
 
 /// The word of a level.

@@ -52,6 +52,8 @@ pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
 pub(super) struct Prepared {
     /// What the policy is called, and how it was chosen, for `-v`.
     pub told: String,
+    /// What tells more of how the policy is enforced.
+    pub more: String,
     /// The policy.
     pub policy: Policy,
     /// The machine.
@@ -86,6 +88,12 @@ fn prepare(arguments: &Run, screen: Screen) -> anyhow::Result<Option<Prepared>> 
     let name = policy.sources.first().map_or("?", |source| source.name.as_str());
     Ok(Some(Prepared {
         told: format!("policy {} ({})", visible(name), loaded.how.told()),
+        more: match arguments.chosen.policy.as_slice() {
+            [] => "fence check".to_owned(),
+            [one] => format!("fence check {}", visible(&one.to_string_lossy())),
+            // `check` looks at each by itself, and this is their union.
+            _ => "fence run -v …".to_owned(),
+        },
         policy: loaded.resolved.policy,
         host,
         plan: lowered.plan,
@@ -130,7 +138,7 @@ fn tell_before(prepared: &Prepared, screen: Screen) {
             screen.tell(&format!("  {}", fidelity::line(&prepared.policy, enforcement)));
         }
     }
-    if let Some(summary) = fidelity::summary(&prepared.fidelity) {
+    if let Some(summary) = fidelity::summary(&prepared.fidelity, &prepared.more) {
         screen.note(&summary);
     }
     let under_sudo = std::env::var_os("SUDO_UID").is_some_and(|uid| uid != "0");
