@@ -201,6 +201,8 @@ pub enum Helper {
     Abstract,
     /// A datagram server at the abstract name `{abstract}`.
     AbstractDatagram,
+    /// A server at the Unix socket `{work}/service`.
+    Socket,
     /// Shared memory of System V with the key `{shm}`.
     SharedMemory,
     /// A process of the same person and process group, `{bystander}`, with `BYSTANDER=its-secret` in its environment.

@@ -267,6 +267,13 @@ impl Scene {
                 socket.set_nonblocking(true).unwrap();
                 self.serve(move || socket.recv_from(&mut [0; 100]).map(drop));
             }
+            Helper::Socket => {
+                let path = self.root.join("home/work/service");
+                let listener = UnixListener::bind(&path).unwrap();
+                self.give(&path).unwrap();
+                listener.set_nonblocking(true).unwrap();
+                self.serve(move || listener.accept()?.0.write_all(GREETING));
+            }
             Helper::SharedMemory => {
                 let key = 0x0fe0_0000
                     | (std::process::id() as i32 & 0xffff) << 4
