@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::claims::{Findings, is_for_linux};
-use super::report::Cause;
+use super::claims::{Claim, ClaimKind, Claims, Findings, Wild, is_for_linux};
+use super::coverage::Side;
+use super::report::{Cause, Report};
 use super::tree;
 use crate::bytes::AbsolutePath;
 use crate::fidelity::Mechanism;
@@ -22,6 +23,7 @@ pub(super) fn allowed(
     policy: &Policy,
     values: &BTreeMap<Variable, Vec<u8>>,
     files: &mut dyn Files,
+    claims: &Claims,
     findings: &mut Findings,
 ) -> Vec<AbsolutePath> {
     let mut found = BTreeSet::new();
@@ -37,27 +39,44 @@ pub(super) fn allowed(
             found.extend(devices.into_iter().filter(|device| !covers(&except, device)));
         }
     }
-    for (number, actions, items, except) in closing(policy) {
-        let Some(report) = findings.reports.get_mut(number) else { continue };
-        if actions.contains(&PathAction::Device) {
+    let near = Near::new(claims);
+    for closing in closing(policy) {
+        let Some(report) = findings.reports.get_mut(closing.number) else { continue };
+        if closing.actions.contains(&PathAction::Device) {
             report.by(Mechanism::Absence);
-        }
-        let except = grounds(except, values, files, Polarity::Opening);
-        for item in items {
-            let ground = grounds(std::slice::from_ref(item), values, files, Polarity::Closing);
-            let closed = |device: &AbsolutePath| covers(&ground, device) && !covers(&except, device);
-            if always().any(|device| closed(&device)) {
-                report.weaker(Cause::Mechanism, "always there: {}", &item.text);
+            let except = grounds(closing.except, values, files, Polarity::Opening);
+            for item in closing.items {
+                let ground = grounds(std::slice::from_ref(item), values, files, Polarity::Closing);
+                let closes = |device: &AbsolutePath| covers(&ground, device) && !covers(&except, device);
+                close(&mut found, &closing, &item.text, report, closes);
             }
-            let before = found.len();
-            found.retain(|device| !closed(device));
-            if found.len() < before && !closes_all(actions) {
-                report.stricter(HIDDEN, &item.text);
+        } else {
+            for text in near.texts(closing.number) {
+                let closes = |device: &AbsolutePath| near.closes(closing.number, text, device);
+                close(&mut found, &closing, text, report, closes);
             }
         }
     }
     found.retain(|device| !is_always(device));
     found.into_iter().collect()
+}
+
+/// Takes away the devices that an item closes, and reports what that means.
+fn close(
+    found: &mut BTreeSet<AbsolutePath>,
+    closing: &Closing<'_>,
+    text: &str,
+    report: &mut Report,
+    closes: impl Fn(&AbsolutePath) -> bool,
+) {
+    if always().any(|device| closes(&device)) {
+        report.weaker(Cause::Mechanism, "always there: {}", text);
+    }
+    let before = found.len();
+    found.retain(|device| !closes(device));
+    if found.len() < before && !closes_all(closing.actions) {
+        report.stricter(HIDDEN, text);
+    }
 }
 
 const HIDDEN: &str = "a device is there or not there, so it is closed altogether: {}";
@@ -84,19 +103,79 @@ fn opening(policy: &Policy) -> impl Iterator<Item = (usize, Paths<'_>, Paths<'_>
     })
 }
 
+/// A rule that closes devices.
+struct Closing<'a> {
+    number: usize,
+    actions: &'a [PathAction],
+    items: Paths<'a>,
+    except: Paths<'a>,
+}
+
 /// The rules that close devices: also those that close reading, as `exec` does, or writing.
-fn closing(policy: &Policy) -> impl Iterator<Item = (usize, &[PathAction], Paths<'_>, Paths<'_>)> {
+fn closing(policy: &Policy) -> impl Iterator<Item = Closing<'_>> {
     policy.rules.iter().enumerate().filter(|(_, rule)| is_for_linux(rule)).filter_map(|(number, rule)| {
         match &rule.subject {
             Subject::Path { actions, items, except }
                 if rule.effect != Effect::Allow
                     && actions.iter().any(|action| *action != PathAction::Socket) =>
             {
-                Some((number, actions.as_slice(), items.as_slice(), except.as_slice()))
+                Some(Closing { number, actions, items, except })
             }
             _ => None,
         }
     })
+}
+
+/// What rules on files say about `/dev`, about something beneath, or about `/`: few of all claims, by rule. (Rules on
+/// devices claim nothing in the file tree.)
+#[derive(Default)]
+struct Near<'a> {
+    claims: BTreeMap<usize, Vec<&'a Claim>>,
+    wild: BTreeMap<usize, Vec<&'a Wild>>,
+}
+
+impl<'a> Near<'a> {
+    fn new(claims: &'a Claims) -> Near<'a> {
+        let is_near = |path: &AbsolutePath| {
+            let mut names = path.components();
+            matches!(names.next(), None | Some(b"dev"))
+        };
+        let mut near = Near::default();
+        // A directory that is watched for names says nothing about those that are there.
+        for claim in claims.list.iter().filter(|claim| claim.kind != ClaimKind::Watch && is_near(&claim.at)) {
+            near.claims.entry(claim.party).or_default().push(claim);
+        }
+        for wild in claims.wild.iter().filter(|wild| is_near(&wild.ground.prefix)) {
+            near.wild.entry(wild.party).or_default().push(wild);
+        }
+        near
+    }
+
+    /// The items of a rule that are near, in their order.
+    fn texts(&self, rule: usize) -> Vec<&'a str> {
+        let claims = self.claims.get(&rule).into_iter().flatten();
+        let wild = self.wild.get(&rule).into_iter().flatten();
+        let mut texts: Vec<&str> = claims
+            .filter(|claim| claim.side == Side::Item)
+            .map(|claim| claim.text.as_str())
+            .chain(wild.filter(|wild| wild.side == Side::Item).map(|wild| wild.text.as_str()))
+            .collect();
+        texts.dedup();
+        texts
+    }
+
+    /// Whether an item of a rule covers a device and nothing behind `except` does.
+    fn closes(&self, rule: usize, text: &str, device: &AbsolutePath) -> bool {
+        let covered = |is: &dyn Fn(Side, &str) -> bool| {
+            let claims = self.claims.get(&rule).into_iter().flatten();
+            let wild = self.wild.get(&rule).into_iter().flatten();
+            claims.filter(|claim| is(claim.side, &claim.text)).any(|claim| device.is_within(&claim.at))
+                || wild
+                    .filter(|wild| is(wild.side, &wild.text))
+                    .any(|wild| wild.ground.matches_at_or_above(device))
+        };
+        covered(&|side, item| side == Side::Item && item == text) && !covered(&|side, _| side == Side::Except)
+    }
 }
 
 /// Patterns with their values put in and the links of their literal beginning followed; what closes is about

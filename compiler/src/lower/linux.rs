@@ -40,7 +40,7 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
     let mut claims = claims::gather(policy, host, &values, files, &mut findings);
     commands::judge(policy, host, &values, files, &mut claims, &mut findings);
     sockets::close(host, files, &mut claims, &mut findings);
-    let devices = devices::allowed(policy, &values, files, &mut findings);
+    let devices = devices::allowed(policy, &values, files, &claims, &mut findings);
     let regions = region::survey(&claims, &cwd, files);
     let file_tree = mounts::build(&claims, &regions, devices, &host.features);
     judgement::judge(policy, &claims, &regions, &file_tree, &mut findings);

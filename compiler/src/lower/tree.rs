@@ -1,5 +1,6 @@
 //! The machine's file tree, its links followed a component at a time.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use crate::bytes::AbsolutePath;
@@ -53,12 +54,13 @@ impl Walk {
 pub(super) fn walk_on<'a>(
     files: &mut dyn Files,
     mut walk: Walk,
-    names: impl Iterator<Item = &'a [u8]>,
+    mut names: impl Iterator<Item = &'a [u8]>,
     follow: Follow,
 ) -> Result<Walk, Stop> {
-    let mut ahead: VecDeque<Vec<u8>> = names.map(<[u8]>::to_vec).collect();
-    while let Some(name) = ahead.pop_front() {
-        match name.as_slice() {
+    // What links say comes before the rest of the names.
+    let mut ahead: VecDeque<Vec<u8>> = VecDeque::new();
+    while let Some(name) = ahead.pop_front().map(Cow::Owned).or_else(|| names.next().map(Cow::Borrowed)) {
+        match name.as_ref() {
             b"" | b"." => continue,
             b".." => {
                 walk.object = walk.object.parent().unwrap_or_else(AbsolutePath::root);
