@@ -1,5 +1,6 @@
 //! The three standard descriptors: what may be handed on, and what can be done with it inside.
 
+use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -161,11 +162,16 @@ impl Descriptor {
 
     /// What Landlock would let the command do with the file, although neither the descriptor nor the mounts do.
     fn missing(&self, path: &AbsolutePath, plan: &LinuxPlan) -> Option<&'static str> {
-        let rules = plan
-            .landlock
-            .rules
-            .iter()
-            .filter(|rule| of_the_host(&rule.path, plan) && path.is_within(&rule.path));
+        // A rule is about a directory, whatever mount of it the file was reached through.
+        let above: BTreeSet<(u64, u64)> = std::iter::once(path.clone())
+            .chain(path.ancestors())
+            .filter_map(|above| identity(&above))
+            .collect();
+        let holds = |place: &AbsolutePath| {
+            path.is_within(place) || identity(place).is_some_and(|identity| above.contains(&identity))
+        };
+        let rules =
+            plan.landlock.rules.iter().filter(|rule| of_the_host(&rule.path, plan) && holds(&rule.path));
         let (read, write) =
             rules.fold((false, false), |(read, write), rule| (read || rule.read, write || rule.write));
         let (mount_read, mount_write) = mounted(path, plan);
@@ -178,6 +184,12 @@ impl Descriptor {
             None
         }
     }
+}
+
+/// What tells one file from all others.
+fn identity(path: &AbsolutePath) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(std::ffi::OsStr::from_bytes(path.as_bytes())).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 /// Whether a path inside is the same place on the host, so that a rule of Landlock for it holds there too.
