@@ -3,7 +3,7 @@
 use super::report::Report;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fidelity::{Enforcement, Level};
-use crate::policy::{Acceptance, Effect, Limit, Policy, Rule, Written};
+use crate::policy::{Acceptance, Effect, Limit, Policy, Rule, Subject, Written};
 use crate::source::Origin;
 
 /// Refuses a rule that would be enforced more weakly than its author accepts.
@@ -22,14 +22,23 @@ pub(super) fn of_rule(
         return None;
     }
     let found = finding(rule.written, &told.why);
+    let is_path = matches!(rule.subject, Subject::Path { .. });
     Some(match rule.effect {
+        Effect::Allow if matches!(rule.subject, Subject::Run { .. }) => found
+            .help("write `allow run *` for any command, and what must not run as `deny run … best-effort`"),
         Effect::Allow => found.help("narrow the rule, or say what it must not open with a `deny … best-effort`"),
+        Effect::Never if !is_path => {
+            found.help("a `never` cannot be `best-effort`: write it as `deny … best-effort`")
+        }
         Effect::Never => found
             .help("a `never` cannot be `best-effort`: let nothing be written there, or write it as `deny … best-effort`"),
-        Effect::Deny if cheaply || report.is_weaker_beyond_patterns() => {
-            accepting(found, policy, rule.written, "best-effort")
+        Effect::Deny if !is_path => {
+            accepting(found, policy, rule.written, ("best-effort", ACCEPTED))
         }
-        Effect::Deny => accepting(found, policy, rule.written, "cheaply"),
+        Effect::Deny if cheaply || report.is_weaker_beyond_patterns() => {
+            accepting(found, policy, rule.written, ("best-effort", NARROWED))
+        }
+        Effect::Deny => accepting(found, policy, rule.written, ("cheaply", NARROWED)),
     })
 }
 
@@ -40,7 +49,7 @@ pub(super) fn of_limit(policy: &Policy, limit: &Limit, told: &Enforcement) -> Op
     {
         return None;
     }
-    Some(accepting(finding(limit.written, &told.why), policy, limit.written, "best-effort"))
+    Some(accepting(finding(limit.written, &told.why), policy, limit.written, ("best-effort", ACCEPTED)))
 }
 
 fn finding(written: Written, why: &[String]) -> Diagnostic {
@@ -51,10 +60,20 @@ fn finding(written: Written, why: &[String]) -> Diagnostic {
     why.iter().skip(1).fold(found, |found, more| found.help(format!("also: {more}")))
 }
 
+/// What a clause does.
+const ACCEPTED: &str = "to accept what this version can do";
+
+/// The same, and what else helps where a rule is about paths.
+const NARROWED: &str = "to accept what this version can do, or narrow what is allowed there";
+
 /// Offers the clause that accepts it; as a change of the text where the text is in the language itself.
-fn accepting(found: Diagnostic, policy: &Policy, written: Written, clause: &str) -> Diagnostic {
-    let found = found
-        .help(format!("add `{clause}` to accept what this version can do, or narrow what is allowed there"));
+fn accepting(
+    found: Diagnostic,
+    policy: &Policy,
+    written: Written,
+    (clause, why): (&str, &str),
+) -> Diagnostic {
+    let found = found.help(format!("add `{clause}` {why}"));
     let source = policy.sources.get(written.source.0 as usize);
     let in_language = source.is_some_and(|source| match &source.origin {
         Origin::Given(_) | Origin::BuiltIn(_) => true,
