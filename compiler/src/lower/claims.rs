@@ -12,6 +12,7 @@ use crate::host::{Entry, Files, Host, LinkText};
 use crate::pattern::{Component, Grounded, PathPattern, Polarity, Root, Variable, path_value};
 use crate::policy::{Effect, Item, PathAction, Policy, Rule, Subject};
 use crate::question::Platform;
+use crate::source::Place;
 
 /// A place that an item is about.
 #[derive(Clone, Debug)]
@@ -134,6 +135,16 @@ pub(super) fn gather(
     gatherer.claims
 }
 
+/// What is said of an item that is about nothing on this machine.
+pub(super) const NO_VALUE: &str = "about nothing here, because its variable has no value: {}";
+
+/// What closes nothing protects nothing, although its author wrote that it does.
+pub(super) fn closes_nothing(text: &str, variable: &str, place: Place) -> Diagnostic {
+    Diagnostic::new(Code::NoValueToClose, format!("`{text}` closes nothing: `${variable}` has no value"))
+        .at(place)
+        .help("give the variable a value, an absolute path other than `/`, or take the item out")
+}
+
 /// A closing `exec` closes reading too: else a loader or a copy would run the file.
 fn party(rule: &Rule) -> Party {
     let mut actions = BTreeSet::new();
@@ -175,15 +186,12 @@ impl Gatherer<'_> {
             Err(missing) => {
                 let outside = missing.variable.is_optional();
                 match polarity {
-                    Polarity::Closing if !outside => self.findings.diagnostics.push(
-                        Diagnostic::new(
-                            Code::NoValueToClose,
-                            format!("`{}` closes nothing: `${}` has no value", item.text, missing.variable.name()),
-                        )
-                        .at(item.written.place())
-                        .help("give the variable a value, an absolute path other than `/`, or take the item out"),
-                    ),
-                    _ => self.note(party, "about nothing here, because its variable has no value: {}", &item.text),
+                    Polarity::Closing if !outside => {
+                        let variable = missing.variable.name();
+                        let place = item.written.place();
+                        self.findings.diagnostics.push(closes_nothing(&item.text, &variable, place));
+                    }
+                    _ => self.note(party, NO_VALUE, &item.text),
                 }
                 return;
             }

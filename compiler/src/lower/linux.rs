@@ -7,7 +7,7 @@ use super::claims::{self, Findings, is_for_linux};
 use super::features::{self, WritableCode};
 use super::report::Report;
 use super::{acceptance, commands, devices, environment, judgement, limits, mounts, names, network, sockets};
-use super::{region, tree, values};
+use super::{region, tree, unset, values};
 use crate::diagnostic::Diagnostic;
 use crate::fidelity::{Enforced, Enforcement, Mechanism};
 use crate::host::{Files, Host};
@@ -39,6 +39,7 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
 
     let mut claims = claims::gather(policy, host, &values, files, &mut findings);
     commands::judge(policy, host, &values, files, &mut claims, &mut findings);
+    unset::judge(policy, &values, &mut findings);
     sockets::close(host, files, &mut claims, &mut findings);
     let devices = devices::allowed(policy, &values, files, &claims, &mut findings);
     let regions = region::survey(&claims, &cwd, files);

@@ -20,3 +20,4 @@ mod region;
 mod report;
 mod sockets;
 mod tree;
+mod unset;

@@ -283,6 +283,28 @@ deny read /dev/kvm\ndeny read write /dev/null best-effort\ndeny write /dev best-
 }
 
 #[test]
+fn what_closes_nothing_is_an_error() {
+    for (text, codes) in [
+        ("deny connect $HERE", vec!["E0706"]),
+        ("deny connect $HERE, $BAD, $GOOD", vec!["E0706", "E0706"]),
+        ("deny http \"GET $HERE/x\"", vec!["E0706"]),
+        ("deny ssh $HERE", vec!["E0706"]),
+        ("deny run $HERE/bin/x best-effort", vec!["E0706"]),
+        ("deny run $git_root/x, $cwd/x best-effort", vec![]),
+        ("deny connect *.example.org except $HERE", vec![]),
+        ("deny read $HERE", vec!["E0706"]),
+    ] {
+        let mut host = host("/home/ada/work");
+        host.git_root = None;
+        host.environment.insert("GOOD".into(), "example.org".into());
+        host.environment.insert("BAD".into(), "127.1".into());
+        let lowered = check(&format!("allow run *\n{text}"), &host, &files(DEBIAN));
+        let found: Vec<&str> = lowered.diagnostics.iter().map(|found| found.code.name()).collect();
+        assert_eq!(found, codes, "{text}");
+    }
+}
+
+#[test]
 fn a_socket_is_opened_by_its_path() {
     let text = "allow read /run\nallow socket /run/user.sock\ndeny socket /run/docker.sock";
     let tree = files(&format!("{DEBIAN}\n/run/user.sock =\n"));
