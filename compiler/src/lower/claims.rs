@@ -323,21 +323,20 @@ impl Gatherer<'_> {
         self.claims
             .parties
             .push(Party { effect: Effect::Deny, actions: BTreeSet::from([PathAction::Write]) });
-        let mut paths: BTreeSet<AbsolutePath> = host.protected.iter().cloned().collect();
+        for path in &host.protected {
+            if let Ok(walk) = tree::walk(self.files, path) {
+                let text = path.to_string();
+                self.met(party, Side::Item, Polarity::Closing, &text, walk, ClaimKind::Object);
+            }
+        }
+        // What is found through another link later is not what was trusted.
         for directory in std::iter::once(host.cwd.clone()).chain(host.cwd.ancestors()) {
-            for name in FOUND {
-                let path = directory.join(name);
+            for path in FOUND.map(|name| directory.join(name)) {
                 if let Ok(walk) = tree::walk(self.files, &path)
                     && walk.entry != Entry::Missing
                 {
-                    paths.insert(path);
+                    self.claim(party, Side::Item, walk.object, &path.to_string(), ClaimKind::Object);
                 }
-            }
-        }
-        for path in paths {
-            if let Ok(walk) = tree::walk(self.files, &path) {
-                let text = path.to_string();
-                self.met(party, Side::Item, Polarity::Closing, &text, walk, ClaimKind::Object);
             }
         }
     }

@@ -204,11 +204,22 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// A file of fence's own that does not exist must not be made from inside either.
+    /// A file of fence's own that does not exist must not be made from inside either, nor a link to it replaced.
     fn own(&mut self, region: &Region, claim: &Claim) {
         let Surface::Tree { writing, footing, .. } = self.tree.around(region) else { return };
         let loose = writing == Writing::Allowed || footing == Footing::Loose;
-        if loose && region.entry == Entry::Missing && claim.kind != ClaimKind::Watch {
+        if loose && claim.kind == ClaimKind::Link {
+            self.findings.diagnostics.push(
+                Diagnostic::new(
+                    Code::ProtectedMissing,
+                    format!(
+                        "`{}` leads through the link `{}`, which the policy lets be replaced from inside",
+                        claim.text, claim.at
+                    ),
+                )
+                .help("put the file itself there, name the file that the link leads to, or allow no writing around the link"),
+            );
+        } else if loose && region.entry == Entry::Missing && claim.kind != ClaimKind::Watch {
             self.findings.diagnostics.push(
                 Diagnostic::new(
                     Code::ProtectedMissing,

@@ -339,6 +339,26 @@ fn the_texts_of_the_policy_are_read_only() {
 }
 
 #[test]
+fn a_text_of_the_policy_is_not_reached_through_a_link_that_can_be_replaced() {
+    let tree = files(&format!(
+        "{DEBIAN}\n/home/ada/dot/own.fence\n/home/ada/config/own.fence -> ../dot/own.fence\n"
+    ));
+    let mut host = host("/home/ada/work");
+    host.protected = vec![path("/home/ada/config/own.fence")];
+    let told = |text: &str| {
+        let lowered = lower(&policy(text), &host, &mut tree.clone());
+        lowered.diagnostics.into_iter().map(|found| found.message).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told("allow read write ~"),
+        [
+            "`/home/ada/config/own.fence` leads through the link `/home/ada/config/own.fence`, which the policy lets be replaced from inside"
+        ]
+    );
+    assert_eq!(told("allow read write $cwd"), [""; 0]);
+}
+
+#[test]
 fn start_up_looks_at_no_tree() {
     struct Counting(FileFacts, usize, usize);
     impl fence_compiler::host::Files for Counting {

@@ -18,7 +18,7 @@ use super::run::{Prepared, shown, surroundings, tell_findings};
 use super::screen::{Screen, Verbosity};
 use crate::audit::visible;
 use crate::host::{ProbedFiles, Surroundings};
-use crate::load::Library;
+use crate::load::{Library, spelled};
 use crate::printer;
 
 /// The largest artifact there is.
@@ -36,7 +36,8 @@ pub(super) fn prepare(
     let policy = artifact.policy;
     refuse_wide_workspace(&place, &policy)?;
     refuse_without_nevers(&place, &policy, file)?;
-    let host = host(&place, &policy, also_protected);
+    let named = spelled(file, &place.cwd).into_iter();
+    let host = host(&place, &policy, also_protected.into_iter().chain(named).collect());
     let compiled =
         fence_compiler::artifact::compile(policy, host, &mut ProbedFiles, env!("CARGO_PKG_VERSION"));
     if !tell_findings(&compiled.diagnostics, &Sources::default(), screen) {

@@ -1,5 +1,6 @@
 //! From what a command line names to a resolved policy.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -27,6 +28,8 @@ pub(super) struct Loaded {
     pub resolved: Resolved,
     /// How it came to be this one.
     pub how: How,
+    /// The names under which its files were asked for, where no hash of them is on record.
+    pub asked: BTreeSet<AbsolutePath>,
 }
 
 /// How a policy was chosen.
@@ -89,7 +92,8 @@ pub(super) fn load(policies: &[OsString], changes: &Changes) -> anyhow::Result<L
         (Pick::Default, _) => How::Default,
         (Pick::Named | Pick::Found(_), _) => How::Named,
     };
-    Ok(Loaded { place, resolved, how })
+    let asked = if matches!(how, How::Found { .. }) { BTreeSet::new() } else { library.asked() };
+    Ok(Loaded { place, resolved, how, asked })
 }
 
 /// Goes to another directory, as if fence had been started there.
@@ -188,7 +192,8 @@ impl Loaded {
     }
 
     /// The machine, for this policy.
-    pub(super) fn host(&self, also_protected: Vec<AbsolutePath>) -> Host {
+    pub(super) fn host(&self, mut also_protected: Vec<AbsolutePath>) -> Host {
+        also_protected.extend(self.asked.iter().cloned());
         host(&self.place, &self.resolved.policy, also_protected)
     }
 }

@@ -16,7 +16,7 @@ use fence_compiler::question::{Reason, Verdict};
 use fence_compiler::source::Sources;
 
 use super::arguments::Run;
-use super::policy::{How, enter, has_errors, host, load, refuse_home_in_tmp, refuse_wide_workspace};
+use super::policy::{How, enter, has_errors, load, refuse_home_in_tmp, refuse_wide_workspace};
 use super::remedy::{reasons, remedy};
 use super::screen::{Screen, Verbosity};
 use super::{artifact, distrust, fidelity, words};
@@ -78,7 +78,7 @@ fn prepare(arguments: &Run, screen: Screen) -> anyhow::Result<Option<Prepared>> 
         return Ok(None);
     }
     refuse_wide_workspace(&loaded.place, policy)?;
-    let host = host(&loaded.place, policy, protected_log(arguments)?);
+    let host = loaded.host(protected_log(arguments)?);
     // Recorded, so that no path is looked at twice.
     let lowered = lower(policy, &host, &mut Recorder::new(&mut ProbedFiles));
     refuse_home_in_tmp(&loaded.place, policy, &lowered.diagnostics)?;

@@ -22,13 +22,21 @@ pub struct Library {
     cwd: AbsolutePath,
     included: RefCell<BTreeMap<Origin, BTreeMap<Origin, String>>>,
     texts: RefCell<BTreeMap<Origin, String>>,
+    asked: RefCell<BTreeSet<AbsolutePath>>,
 }
 
 impl Library {
     /// The library of a person who works in a directory.
     #[must_use]
     pub fn new(home: AbsolutePath, uid: u32, cwd: AbsolutePath) -> Library {
-        Library { home, uid, cwd, included: RefCell::default(), texts: RefCell::default() }
+        Library {
+            home,
+            uid,
+            cwd,
+            included: RefCell::default(),
+            texts: RefCell::default(),
+            asked: RefCell::default(),
+        }
     }
 
     /// A policy file that the person named or that was found; a relative path counts from the caller's directory.
@@ -36,6 +44,7 @@ impl Library {
     /// # Errors
     /// Says why it cannot be read.
     pub fn file(&self, path: &Path) -> Result<Source, ReadError> {
+        self.asked.borrow_mut().extend(spelled(path, &self.cwd));
         let real = path.canonicalize().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => ReadError::Missing,
             std::io::ErrorKind::PermissionDenied => ReadError::System("permission denied".to_owned()),
@@ -48,6 +57,12 @@ impl Library {
         let path = AbsolutePath::new(real.as_os_str().as_bytes()).ok_or(ReadError::Missing)?;
         let text = read(&path, Trustees::Anybody)?;
         Ok(Source { name: display_name(&path, &self.cwd), origin: Origin::File(path), text })
+    }
+
+    /// The names under which files were asked for: links among them lead to what was read.
+    #[must_use]
+    pub fn asked(&self) -> BTreeSet<AbsolutePath> {
+        self.asked.borrow().clone()
     }
 
     /// The person's own policy; `None` where there is none.
@@ -137,6 +152,15 @@ impl Library {
             }
         }
     }
+}
+
+/// A path as somebody spelled it, from the root on; what stands before a `..` is looked up.
+pub fn spelled(path: &Path, cwd: &AbsolutePath) -> Option<AbsolutePath> {
+    let whole = to_path(cwd).join(path);
+    AbsolutePath::new(whole.as_os_str().as_bytes()).or_else(|| {
+        let directory = whole.parent()?.canonicalize().ok()?;
+        AbsolutePath::new(directory.join(whole.file_name()?).as_os_str().as_bytes())
+    })
 }
 
 impl Loader for Library {

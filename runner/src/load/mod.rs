@@ -5,7 +5,7 @@ mod library;
 mod read;
 
 pub use find::{FindError, Found, find};
-pub use library::Library;
+pub use library::{Library, spelled};
 pub use read::{ReadError, Trustees, read};
 
 use std::ffi::OsStr;
