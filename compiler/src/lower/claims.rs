@@ -189,7 +189,7 @@ impl Gatherer<'_> {
                     Polarity::Closing if !outside => {
                         let variable = missing.variable.name();
                         let place = item.written.place();
-                        self.findings.diagnostics.push(closes_nothing(&item.text, &variable, place));
+                        self.findings.diagnostics.push(closes_nothing(&item.text, variable, place));
                     }
                     _ => self.note(party, NO_VALUE, &item.text),
                 }

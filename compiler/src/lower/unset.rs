@@ -18,7 +18,7 @@ pub(super) fn judge(policy: &Policy, values: &BTreeMap<Variable, Vec<u8>>, findi
         };
         match &rule.subject {
             Subject::Run { items, except } => {
-                unset.items(number, sides, items, except, |command, values| program(command, values));
+                unset.items(number, sides, items, except, program);
             }
             Subject::Connect { items, except } => {
                 unset.items(number, sides, items, except, |connect, values| host(&connect.host, values));
@@ -72,7 +72,7 @@ impl Unset<'_> {
             let place = item.written.place();
             let found = match missing {
                 Missing::Path(variable) if !variable.is_optional() => {
-                    Some(closes_nothing(&item.text, &variable.name(), place))
+                    Some(closes_nothing(&item.text, variable.name(), place))
                 }
                 Missing::Path(_) => None,
                 Missing::Host(name) => Some(

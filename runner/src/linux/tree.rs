@@ -128,7 +128,8 @@ impl Tree {
             MaskKind::File => (c"file".to_owned(), TreeKind::File, Place::Foreign),
             MaskKind::Directory => (c"directory".to_owned(), TreeKind::Directory, Place::Foreign),
             MaskKind::Passage => {
-                let number = self.places.len();
+                // Steps are only ever added, so no two passages share a number.
+                let number = self.steps.len();
                 let name = text(number.to_string().as_bytes());
                 let path = name.clone();
                 self.add(Operation::Directory { ground: Ground::Masks, path, mode: 0o111 }, rules);
