@@ -356,6 +356,11 @@ impl Scene {
             || marked(&mark).into_iter().filter(|(pid, _)| Some(*pid) != bystander).collect::<Vec<_>>();
         let began = Instant::now();
         let mut found = ours();
+        if found.is_empty() {
+            // A process that is just executing shows neither its words nor its environment.
+            thread::sleep(Duration::from_millis(20));
+            found = ours();
+        }
         while !found.is_empty() && began.elapsed() < Duration::from_secs(2) {
             thread::sleep(Duration::from_millis(10));
             found = ours();

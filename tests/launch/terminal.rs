@@ -138,15 +138,15 @@ fn shell_inside(world: &World) {
     terminal.keys("PS1=INS\"\"IDE; echo he\"\"re\n");
     let until = terminal.wait("here");
     assert!(!until.contains("no job control"), "{until}");
-    terminal.keys("sleep 60\n");
-    std::thread::sleep(Duration::from_millis(300));
+    terminal.keys("sh -c 'echo run\"\"ning; exec sleep 60'\n");
+    terminal.wait("running");
     terminal.keys("\x1a");
     terminal.wait("Stopped");
     terminal.keys("jobs\n");
     terminal.wait("sleep 60");
-    terminal.keys("kill %1; exit 6\n");
-    terminal.wait("exit");
-    terminal.keys("exit 6\n");
+    // A shell with a job that is still there does not end at once.
+    terminal.keys("kill -9 %1; while [ -n \"$(jobs -s)\" ]; do sleep 0.05; done; exit 6\n");
+    terminal.wait("PROMPT>");
     terminal.keys("echo co\"\"de $?\n");
     terminal.wait("code 6");
     // The outer shell has the terminal again.
