@@ -6,7 +6,7 @@ use std::io;
 use fence_compiler::host::Support;
 
 /// The version of Landlock; 0 where there is none.
-pub(super) fn landlock_abi() -> u32 {
+pub(crate) fn landlock_abi() -> u32 {
     const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
     // SAFETY: with this flag, no attributes and size 0, the call answers a number and touches no memory.
     let version = unsafe {

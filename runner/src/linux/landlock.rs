@@ -9,8 +9,8 @@ use landlock::{
 };
 
 use super::operation::{Operation, Step};
-use super::sys::confine;
 use super::tree::absolute;
+use crate::host::landlock_abi;
 use crate::launch::Error;
 
 /// The two layers: the outer one holds every process inside to the files and scopes of the plan, the inner one keeps
@@ -24,7 +24,7 @@ pub(super) struct Layers {
 impl Layers {
     /// Makes the rulesets, still empty, with everything that this kernel can handle.
     pub(super) fn new() -> Result<Layers, Error> {
-        let abi = ABI::from(confine::landlock_version());
+        let abi = ABI::from(i32::try_from(landlock_abi()).unwrap_or(0));
         if abi == ABI::Unsupported {
             return Err(Error::Plan(
                 "this kernel has no Landlock, which the plan needs; switch it on (`lsm=landlock,…` on the kernel's command line), or see `fence doctor`"

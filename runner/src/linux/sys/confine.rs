@@ -151,18 +151,3 @@ pub(in crate::linux) fn install_filter(program: &[libc::sock_filter]) -> Result<
     check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) })
         .map(drop)
 }
-
-/// The version of Landlock; 0 or less if there is none.
-pub(in crate::linux) fn landlock_version() -> i32 {
-    const LANDLOCK_CREATE_RULESET_VERSION: libc::c_uint = 1;
-    // SAFETY: a null pointer and a size of 0 are what asking for the version expects.
-    let version = unsafe {
-        libc::syscall(
-            libc::SYS_landlock_create_ruleset,
-            std::ptr::null::<libc::c_void>(),
-            0_usize,
-            LANDLOCK_CREATE_RULESET_VERSION,
-        )
-    };
-    i32::try_from(version).unwrap_or(0)
-}
