@@ -37,6 +37,8 @@ pub enum Mechanism {
     Rlimit,
     /// A timer of fence itself.
     Timer,
+    /// Fence itself, where connections inside are brought to: it decides about each.
+    Proxy,
     /// The environment that the command is given.
     Environment,
     /// A check of the command that fence itself starts, before it starts.

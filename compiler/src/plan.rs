@@ -2,8 +2,10 @@
 //!
 //! Every target for Linux (native, bwrap, Landlock alone) is made from this one plan.
 
+mod network;
 mod text;
 
+pub use network::{AddressBlock, JudgedNetwork, NameBlock, NetworkPlan, POOL, PROXY, RESOLVER};
 pub(crate) use text::name;
 pub use text::text;
 
@@ -253,14 +255,6 @@ pub enum Condition {
         /// The values that pass.
         values: Vec<u64>,
     },
-}
-
-/// The network inside.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum NetworkPlan {
-    /// A namespace with its own loopback and nothing else.
-    Isolated,
 }
 
 /// The environment of the command.

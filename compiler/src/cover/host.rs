@@ -57,7 +57,8 @@ impl HostAsked<'_> {
         self.port_fits(pattern) && self.host_opens(&pattern.host, need)
     }
 
-    fn host_opens(&self, host: &HostPattern, need: Need) -> bool {
+    /// Whether an opening item opens this part on the ports that it names.
+    pub(crate) fn host_opens(&self, host: &HostPattern, need: Need) -> bool {
         match (host, need) {
             (HostPattern::Environment(name), need) => {
                 self.environment(name).is_some_and(|host| self.host_opens(&host, need))
@@ -89,7 +90,8 @@ impl HostAsked<'_> {
         self.port_fits(pattern) && self.host_closes(&pattern.host)
     }
 
-    fn host_closes(&self, host: &HostPattern) -> bool {
+    /// Whether a closing item covers the host on the ports that it names.
+    pub(crate) fn host_closes(&self, host: &HostPattern) -> bool {
         let addresses = || self.address.into_iter().flat_map(meanings);
         match host {
             HostPattern::Any => true,

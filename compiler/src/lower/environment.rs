@@ -1,6 +1,7 @@
 //! The environment of the command.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 
 use super::claims::{Findings, is_for_linux};
 use super::values::TMP;
@@ -8,7 +9,7 @@ use crate::bytes;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::host::Host;
 use crate::pattern::{NamePattern, Variable};
-use crate::plan::EnvironmentPlan;
+use crate::plan::{EnvironmentPlan, NetworkPlan};
 use crate::policy::{Effect, Item, NameAction, Policy, SecretHolder, Subject};
 
 /// The variables that are passed on and set.
@@ -16,9 +17,13 @@ pub(super) fn plan(
     policy: &Policy,
     host: &Host,
     values: &BTreeMap<Variable, Vec<u8>>,
+    network: &NetworkPlan,
     findings: &mut Findings,
 ) -> EnvironmentPlan {
     let mut set = BTreeMap::from([("TMPDIR".to_owned(), bytes::escape(TMP).into_owned())]);
+    if let NetworkPlan::Judged(judged) = network {
+        set.extend(proxy(judged.proxy).map(|(name, value)| (name.to_owned(), value)));
+    }
     for (name, variable) in &policy.set {
         let text = variable
             .value
@@ -38,6 +43,24 @@ pub(super) fn plan(
     }
     let passes = |name: &&String| !set.contains_key(*name) && is_passed(policy, name);
     EnvironmentPlan { pass: host.environment_names.iter().filter(passes).cloned().collect(), set }
+}
+
+/// What tells programs of the explicit proxy. None has to know of it; one that does hears why it was refused. Names and
+/// addresses of loopback go past it, because they may be the sandbox's own.
+fn proxy(at: SocketAddrV4) -> [(&'static str, String); 9] {
+    let (http, socks) = (format!("http://{at}"), format!("socks5h://{at}"));
+    let own = "localhost,127.0.0.1,::1".to_owned();
+    [
+        ("HTTP_PROXY", http.clone()),
+        ("http_proxy", http.clone()),
+        ("HTTPS_PROXY", http.clone()),
+        ("https_proxy", http),
+        ("ALL_PROXY", socks.clone()),
+        ("all_proxy", socks),
+        ("NO_PROXY", own.clone()),
+        ("no_proxy", own),
+        ("NODE_USE_ENV_PROXY", "1".to_owned()),
+    ]
 }
 
 fn is_passed(policy: &Policy, name: &str) -> bool {

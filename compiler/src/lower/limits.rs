@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use super::report::{Cause, Report};
 use crate::fidelity::{Mechanism, limit_name};
 use crate::host::Host;
-use crate::plan::{LimitMechanism, LimitPlan};
+use crate::plan::{LimitMechanism, LimitPlan, NetworkPlan};
 use crate::policy::{Limit, LimitKind, Policy};
 use crate::question::Platform;
 
 /// The smallest limit of each kind, and a report for every one that is written.
-pub(super) fn plan(policy: &Policy, host: &Host) -> (Vec<LimitPlan>, Vec<Report>) {
+pub(super) fn plan(policy: &Policy, host: &Host, network: &NetworkPlan) -> (Vec<LimitPlan>, Vec<Report>) {
     let mut smallest: BTreeMap<LimitKind, LimitPlan> = BTreeMap::new();
     let mut reports = Vec::with_capacity(policy.limits.len());
     for limit in &policy.limits {
         let mut report = Report::default();
         if limit.platform.is_none_or(|platform| platform == Platform::Linux) {
-            if let Some(by) = hold(limit, host, &mut report) {
+            if let Some(by) = hold(limit, host, network, &mut report) {
                 let plan = LimitPlan { kind: limit.kind, amount: limit.amount, by };
                 let held = smallest.entry(limit.kind).or_insert_with(|| plan.clone());
                 held.amount = held.amount.min(limit.amount);
@@ -29,7 +29,7 @@ pub(super) fn plan(policy: &Policy, host: &Host) -> (Vec<LimitPlan>, Vec<Report>
     (smallest.into_values().collect(), reports)
 }
 
-fn hold(limit: &Limit, host: &Host, report: &mut Report) -> Option<LimitMechanism> {
+fn hold(limit: &Limit, host: &Host, network: &NetworkPlan, report: &mut Report) -> Option<LimitMechanism> {
     let name = limit_name(limit.kind);
     let mechanism = match limit.kind {
         LimitKind::Time => LimitMechanism::Timer,
@@ -58,6 +58,10 @@ fn hold(limit: &Limit, host: &Host, report: &mut Report) -> Option<LimitMechanis
                 "nothing holds the limit {} for root: `kernel.pid_max` belongs to a namespace from Linux 6.14 on",
                 name,
             );
+            return None;
+        }
+        LimitKind::ConnectTime | LimitKind::IdleTime if *network != NetworkPlan::Isolated => {
+            report.by(Mechanism::Proxy);
             return None;
         }
         LimitKind::ConnectTime | LimitKind::IdleTime => {

@@ -11,7 +11,7 @@ use super::{region, tree, unset, values};
 use crate::diagnostic::Diagnostic;
 use crate::fidelity::{Enforced, Enforcement, Mechanism};
 use crate::host::{Files, Host};
-use crate::plan::{LandlockPlan, LinuxPlan, NetworkPlan, TerminalPlan};
+use crate::plan::{LandlockPlan, LinuxPlan, TerminalPlan};
 use crate::policy::{Effect, Policy, RuleId, Subject};
 use crate::source::Place;
 
@@ -48,21 +48,22 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
 
     features::judge(policy, &host.features, &mut findings);
     let open = names::open_calls(policy, &mut findings);
-    network::judge(policy, &mut findings);
-    let environment = environment::plan(policy, host, &values, &mut findings);
+    let network = network::plan(policy, host, &values);
+    network::judge(policy, &network, &mut findings);
+    let environment = environment::plan(policy, host, &values, &network, &mut findings);
     let code = if file_tree.writable_executable { WritableCode::Somewhere } else { WritableCode::Nowhere };
     let (memfd, memory_files) = features::memory_files(&host.features, code);
     let terminal = terminal(policy, &mut findings);
-    let (limits, limit_reports) = limits::plan(policy, host);
+    let (limits, limit_reports) = limits::plan(policy, host, &network);
     let seccomp = calls::refused(&Choices { open: &open, features: &host.features, memfd: memory_files });
-    let settings = network::settings(policy, &mut findings);
+    let settings = network::settings(policy, &network, &mut findings);
     let (fidelity, diagnostics) = conclude(policy, findings, limit_reports, settings);
     Lowered {
         plan: LinuxPlan {
             mounts: file_tree.mounts,
             landlock: LandlockPlan { rules: file_tree.landlock },
             seccomp,
-            network: NetworkPlan::Isolated,
+            network,
             environment,
             limits,
             terminal,

@@ -3,12 +3,13 @@
 use std::fmt::Write;
 
 use super::{
-    CallRule, Condition, Devices, Executing, LandlockRule, LimitMechanism, LinuxPlan, MaskKind, MemfdPlan,
-    Mount, NetworkPlan, ProcKind, TerminalPlan, TreeKind, Writing,
+    AddressBlock, CallRule, Condition, Devices, Executing, LandlockRule, LimitMechanism, LinuxPlan, MaskKind,
+    MemfdPlan, Mount, NameBlock, NetworkPlan, ProcKind, TerminalPlan, TreeKind, Writing,
 };
 use crate::bytes;
 use crate::fidelity::limit_name;
-use crate::policy::{LimitKind, Policy, RuleId};
+use crate::pattern::PortRange;
+use crate::policy::{LimitKind, Policy, RuleId, Tls};
 
 /// Writes a plan down: what the file tree is made of, in order, and everything else that is applied, with the
 /// rules it is there for.
@@ -18,8 +19,7 @@ pub fn text(plan: &LinuxPlan, policy: &Policy) -> String {
     section(&mut out, "file tree, in order", plan.mounts.iter().map(|mount| mount_line(mount, policy)));
     section(&mut out, "Landlock allows", plan.landlock.rules.iter().map(landlock_line));
     section(&mut out, "system calls refused", plan.seccomp.iter().map(call_line));
-    let NetworkPlan::Isolated = plan.network;
-    section(&mut out, "network", ["none but the sandbox's own loopback".to_owned()].into_iter());
+    section(&mut out, "network", network_lines(&plan.network).into_iter());
     let set = plan.environment.set.iter().map(|(name, value)| {
         format!("set {} = {}", bytes::escape(name.as_bytes()), bytes::escape(value.as_bytes()))
     });
@@ -95,6 +95,44 @@ fn mount_line(mount: &Mount, policy: &Policy) -> String {
             let how = if *executing == Executing::Refused { "empty, noexec" } else { "empty" };
             format!("private   {at} ({how})")
         }
+    }
+}
+
+fn network_lines(network: &NetworkPlan) -> Vec<String> {
+    let NetworkPlan::Judged(judged) = network else {
+        return vec!["none but the sandbox's own loopback".to_owned()];
+    };
+    let mut lines = Vec::new();
+    for NameBlock { block, ports: allowed } in &judged.names {
+        lines.push(format!("names     on {} are answered from {block}", ports(allowed)));
+    }
+    for AddressBlock { block, ports: allowed } in &judged.addresses {
+        lines.push(format!("addresses {block} on {}", ports(allowed)));
+    }
+    if !judged.host_ports.is_empty() {
+        lines.push(format!("loopback  on {} is the host's", ports(&judged.host_ports)));
+    }
+    lines.push(format!("resolver  {}", judged.resolver));
+    lines.push(format!("proxy     {}", judged.proxy));
+    lines.push(match judged.tls {
+        Tls::Strict => "tls       strict".to_owned(),
+        Tls::Relaxed => "tls       relaxed".to_owned(),
+    });
+    for (kind, time) in
+        [(LimitKind::ConnectTime, judged.connect_time), (LimitKind::IdleTime, judged.idle_time)]
+    {
+        lines.extend(
+            time.map(|time| format!("{} {} of each connection", limit_name(kind), amount(kind, time))),
+        );
+    }
+    lines
+}
+
+fn ports(ranges: &[PortRange]) -> String {
+    match ranges {
+        [PortRange::ALL] => "every port".to_owned(),
+        [one] if one.low == one.high => format!("port {one}"),
+        _ => format!("ports {}", ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
     }
 }
 

@@ -96,6 +96,7 @@ fn mechanism(mechanism: Mechanism) -> &'static str {
         Mechanism::Seccomp => "seccomp",
         Mechanism::Rlimit => "a resource limit",
         Mechanism::Timer => "a timer",
+        Mechanism::Proxy => "the proxy",
         Mechanism::Environment => "the environment",
         Mechanism::Preflight => "a check before the start",
     }

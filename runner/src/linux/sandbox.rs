@@ -47,6 +47,9 @@ impl Sandbox {
         list.mark(Phase::Root);
         match plan.network {
             NetworkPlan::Isolated => list.add(Operation::Loopback),
+            NetworkPlan::Judged(_) => {
+                return Err(Error::Plan("this version of fence allows no connections".to_owned()));
+            }
         }
         list.mark(Phase::Network);
         list.add(Operation::NoNewPrivileges);
