@@ -1,7 +1,8 @@
 //! The texts that a policy is made of.
 
+use std::sync::OnceLock;
+
 use fence_grammar::Span;
-use fence_grammar::tree::File;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -47,20 +48,26 @@ pub struct Source {
 }
 
 /// All texts of one compilation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Sources {
     list: Vec<Source>,
-    /// For each text, the offset of the first byte of each line.
-    lines: Vec<Vec<u32>>,
+    /// For each text, the offset of the first byte of each line; found when first asked for.
+    lines: Vec<OnceLock<Vec<u32>>>,
 }
+
+impl PartialEq for Sources {
+    fn eq(&self, other: &Sources) -> bool {
+        self.list == other.list
+    }
+}
+
+impl Eq for Sources {}
 
 impl Sources {
     /// Adds a text.
     pub fn add(&mut self, source: Source) -> SourceId {
         let id = SourceId(u32::try_from(self.list.len()).unwrap_or(u32::MAX));
-        let ends = source.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        let starts = std::iter::once(0).chain(ends.map(|(at, _)| u32::try_from(at + 1).unwrap_or(u32::MAX)));
-        self.lines.push(starts.collect());
+        self.lines.push(OnceLock::new());
         self.list.push(source);
         id
     }
@@ -76,11 +83,21 @@ impl Sources {
         (0..).map(SourceId).zip(self.list.iter())
     }
 
+    fn lines(&self, id: SourceId) -> Option<&[u32]> {
+        let text = &self.get(id)?.text;
+        let found = || {
+            let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+            let starts = ends.map(|(at, _)| u32::try_from(at + 1).unwrap_or(u32::MAX));
+            std::iter::once(0).chain(starts).collect()
+        };
+        self.lines.get(id.0 as usize).map(|lines| lines.get_or_init(found).as_slice())
+    }
+
     /// The line (from 1) and the column (from 1, in characters) at which a place begins.
     #[must_use]
     pub fn line_column(&self, place: Place) -> Option<(u32, u32)> {
         let text = &self.get(place.source)?.text;
-        let lines = self.lines.get(place.source.0 as usize)?;
+        let lines = self.lines(place.source)?;
         let line = lines.partition_point(|start| *start <= place.span.start);
         let start = *lines.get(line.checked_sub(1)?)?;
         let column = text.get(start as usize..place.span.start as usize)?.chars().count() + 1;
@@ -90,7 +107,7 @@ impl Sources {
     /// The bytes of a line (from 1), its line end included; the last line's may be empty.
     #[must_use]
     pub fn line(&self, source: SourceId, line: u32) -> Option<std::ops::Range<usize>> {
-        let lines = self.lines.get(source.0 as usize)?;
+        let lines = self.lines(source)?;
         let start = *lines.get((line as usize).checked_sub(1)?)? as usize;
         let end = lines.get(line as usize).map_or(self.get(source)?.text.len(), |next| *next as usize);
         Some(start..end)
@@ -134,8 +151,9 @@ pub trait Loader {
     /// Says why there is none; the compiler makes the diagnostic.
     fn load(&self, reference: Reference<'_>, from: &Origin) -> Result<Source, LoadError>;
 
-    /// The syntax tree of a text, where it is known already; it is what parsing the text yields, without an error.
-    fn tree(&self, source: &Source) -> Option<File> {
+    /// What [`prepare`](crate::resolve::prepare) made of a text, where it was read ahead of time: then it is not read
+    /// again. It must be of this very text.
+    fn prepared(&self, source: &Source) -> Option<&'static [u8]> {
         let _ = source;
         None
     }

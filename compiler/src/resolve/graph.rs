@@ -1,10 +1,13 @@
 //! The texts of a policy and how they include one another.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fence_grammar::{LeftOut, Parsed, SyntaxError, did_you_mean, parse};
 
 use super::findings::{Findings, place};
+use super::prepared::{Prepared, Prior, Role};
+use super::without::{self, Note};
 use super::{Request, Units};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::{Document, from_tree};
@@ -34,6 +37,17 @@ pub(super) struct Unit {
     pub(super) left_out: LeftOut,
     /// For each `include` of the document, what it leads to.
     pub(super) includes: Vec<Result<usize, LoadError>>,
+    /// Its hash, where it was prepared; then the document holds its head alone.
+    pub(super) sha256: Option<String>,
+    notes: OnceCell<Vec<Note>>,
+    prior: Option<Prior>,
+}
+
+impl Unit {
+    /// What may be left out of it, and what may not.
+    pub(super) fn notes(&self) -> &[Note] {
+        self.notes.get_or_init(|| without::notes(&self.document))
+    }
 }
 
 /// An `include` statement: the unit that holds it, and its index there.
@@ -46,16 +60,26 @@ impl Graph {
     /// Loads everything.
     pub(super) fn load(request: &Request, loader: &dyn Loader) -> Graph {
         let mut loading = Loading::default();
+        let main = match request.set.as_slice() {
+            [] => Reading::Prepared(Role::Main),
+            _ => Reading::Text,
+        };
         let mains: Vec<usize> =
-            request.mains.iter().map(|source| loading.add(source.clone(), loader)).collect();
+            request.mains.iter().map(|source| loading.add(source.clone(), main, loader)).collect();
         let above: Vec<usize> =
-            request.above.iter().map(|source| loading.add(source.clone(), loader)).collect();
+            request.above.iter().map(|source| loading.add(source.clone(), INCLUDED, loader)).collect();
         let mut next = 0;
         while next < loading.units.len() {
             loading.follow(next, loader);
             next += 1;
         }
         loading.finish(mains, above)
+    }
+
+    /// Takes the statements of the texts that were read ahead of time.
+    pub(super) fn take_prior(&mut self) -> Vec<(usize, Prior)> {
+        let units = self.units.iter_mut().enumerate();
+        units.filter_map(|(number, unit)| Some((number, unit.prior.take()?))).collect()
     }
 
     /// Every include that leads somewhere.
@@ -254,10 +278,58 @@ pub(super) fn reference(text: &str) -> Reference<'_> {
     if text.contains('/') || file { Reference::Path(text) } else { Reference::Name(text) }
 }
 
+/// How a text is read.
+#[derive(Clone, Copy)]
+enum Reading {
+    /// As it was read ahead of time, if it was.
+    Prepared(Role),
+    /// Now: `--set` changes what its statements mean.
+    Text,
+}
+
+const INCLUDED: Reading = Reading::Prepared(Role::Included);
+
+/// A text that was read.
+struct Loaded {
+    source: Source,
+    document: Document,
+    parsed: Parsed,
+    sha256: Option<String>,
+    notes: OnceCell<Vec<Note>>,
+    prior: Option<Prior>,
+}
+
+impl Loaded {
+    fn new(source: Source, reading: Reading, loader: &dyn Loader) -> Loaded {
+        let prepared = match reading {
+            Reading::Prepared(role) => Loaded::prepared(&source, role, loader),
+            Reading::Text => None,
+        };
+        if let Some((document, sha256, notes, prior)) = prepared {
+            let (parsed, notes) = (Parsed::default(), OnceCell::from(notes));
+            return Loaded { source, document, parsed, sha256: Some(sha256), notes, prior: Some(prior) };
+        }
+        let mut parsed = parse(&source.text);
+        let document = from_tree(std::mem::take(&mut parsed.file));
+        Loaded { source, document, parsed, sha256: None, notes: OnceCell::new(), prior: None }
+    }
+
+    fn prepared(
+        source: &Source,
+        role: Role,
+        loader: &dyn Loader,
+    ) -> Option<(Document, String, Vec<Note>, Prior)> {
+        let mut prepared = Prepared::read(loader.prepared(source)?)?;
+        let document = from_tree(std::mem::take(&mut prepared.head));
+        let (sha256, notes) = (std::mem::take(&mut prepared.sha256), std::mem::take(&mut prepared.notes));
+        Some((document, sha256, notes, prepared.prior(role)?))
+    }
+}
+
 /// Texts while they are being loaded, numbered as they come.
 #[derive(Default)]
 struct Loading {
-    units: Vec<(Source, Document, Parsed)>,
+    units: Vec<Loaded>,
     includes: Vec<Vec<Result<usize, LoadError>>>,
     keys: BTreeMap<Key, usize>,
     names: BTreeMap<String, Result<usize, LoadError>>,
@@ -265,24 +337,19 @@ struct Loading {
 }
 
 impl Loading {
-    fn add(&mut self, source: Source, loader: &dyn Loader) -> usize {
+    fn add(&mut self, source: Source, reading: Reading, loader: &dyn Loader) -> usize {
         let key = key(&source);
         if let Some(unit) = self.keys.get(&key) {
             return *unit;
         }
-        let mut parsed = match loader.tree(&source) {
-            Some(file) => Parsed { file, ..Parsed::default() },
-            None => parse(&source.text),
-        };
-        let document = from_tree(std::mem::take(&mut parsed.file));
-        self.units.push((source, document, parsed));
+        self.units.push(Loaded::new(source, reading, loader));
         self.includes.push(Vec::new());
         self.keys.insert(key, self.units.len() - 1);
         self.units.len() - 1
     }
 
     fn follow(&mut self, unit: usize, loader: &dyn Loader) {
-        let Some((source, document, _)) = self.units.get(unit) else { return };
+        let Some(Loaded { source, document, .. }) = self.units.get(unit) else { return };
         let origin = source.origin.clone();
         let targets: Vec<String> =
             document.include.iter().map(|include| include.policy.node.clone()).collect();
@@ -298,7 +365,7 @@ impl Loading {
                 Some(result) => result.clone(),
                 None => match loader.load(reference.clone(), &origin) {
                     Ok(source) if self.units.len() < MOST_TEXTS || self.keys.contains_key(&key(&source)) => {
-                        Ok(self.add(source, loader))
+                        Ok(self.add(source, INCLUDED, loader))
                     }
                     Ok(_) => {
                         self.overflow.get_or_insert((unit, index));
@@ -328,7 +395,7 @@ impl Loading {
         }
         let first = order.len();
         order.extend((0..self.units.len()).filter(|unit| !mains.contains(unit)));
-        let sort_key = |unit: &usize| self.units.get(*unit).map(|(source, ..)| key(source));
+        let sort_key = |unit: &usize| self.units.get(*unit).map(|loaded| key(&loaded.source));
         if let Some(rest) = order.get_mut(first..) {
             rest.sort_by_cached_key(sort_key);
         }
@@ -338,10 +405,8 @@ impl Loading {
         let mut sources = Sources::default();
         let mut units = Vec::new();
         for old in &order {
-            let Some(((source, document, parsed), includes)) = loaded.get_mut(*old).and_then(Option::take)
-            else {
-                continue;
-            };
+            let Some((one, includes)) = loaded.get_mut(*old).and_then(Option::take) else { continue };
+            let Loaded { source, document, parsed, sha256, notes, prior } = one;
             let origin = source.origin.clone();
             units.push(Unit {
                 source: sources.add(source),
@@ -350,6 +415,9 @@ impl Loading {
                 errors: parsed.errors,
                 left_out: parsed.left_out,
                 includes: includes.into_iter().map(|to| to.map(|to| renumber(&to))).collect(),
+                sha256,
+                notes,
+                prior,
             });
         }
         Graph {

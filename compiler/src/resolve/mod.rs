@@ -9,6 +9,7 @@ mod findings;
 mod graph;
 mod item;
 mod limit;
+mod prepared;
 mod rule;
 mod scope;
 mod setting;
@@ -22,13 +23,15 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use crate::diagnostic::Diagnostic;
-use crate::policy::{Policy, RuleId, SourceRecord};
+use crate::policy::{Policy, RuleId, SourceRecord, Test};
 use crate::source::{Loader, Origin, Source, Sources};
 use effect::Force;
 use findings::Findings;
-use graph::Graph;
+use graph::{Graph, Unit};
+pub use prepared::prepare;
 use rule::Draft;
 use scope::Lets;
+use setting::Settings;
 
 /// What to resolve.
 #[derive(Clone, Debug, Default)]
@@ -68,13 +71,8 @@ impl Resolved {
 /// Resolves a policy with everything it includes; `loader` is the only door through which texts come in.
 #[must_use]
 pub fn resolve(request: &Request, loader: &dyn Loader) -> Resolved {
-    let graph = Graph::load(request, loader);
     let mut findings = Findings::default();
-    syntax::report(&graph, &mut findings);
-    graph::report(&graph, &mut findings);
-    let lets = Lets::evaluate(&graph, &request.set, &mut findings);
-    let drafts = rule::draft(&graph, &lets, &mut findings);
-    let settings = setting::draft(&graph, &lets, &mut findings);
+    let Read { graph, lets, drafts, settings, tests } = read(request, loader, &mut findings);
     let force = Force::of(&graph);
     let left_out = without::report(&graph, &force, &drafts, &settings, &mut findings);
     let in_force = effect::select(&force, drafts, settings);
@@ -82,13 +80,11 @@ pub fn resolve(request: &Request, loader: &dyn Loader) -> Resolved {
     let from_above = |draft: &Draft| !force.holds(draft.unit, draft.rule.label.as_deref());
     let above = (0..).map(RuleId).zip(&in_force.rules);
     let above = above.filter(|(_, draft)| from_above(draft)).map(|(id, _)| id).collect();
-    let tests = tests::draft(&graph, &lets, &mut findings);
-    lets.report_unused(&graph, &mut findings);
     let (name, description) = title(&graph);
     let policy = Policy {
         name,
         description,
-        sources: records(&graph.sources),
+        sources: records(&graph),
         rules: in_force.rules.into_iter().map(|draft| draft.rule).collect(),
         set: in_force.set,
         secrets: in_force.secrets,
@@ -100,6 +96,33 @@ pub fn resolve(request: &Request, loader: &dyn Loader) -> Resolved {
         changed: lets.changed(&request.set),
     };
     Resolved { policy, diagnostics: findings.sorted(), sources: graph.sources, above }
+}
+
+/// Everything that the texts say, each by itself.
+struct Read {
+    graph: Graph,
+    lets: Lets,
+    drafts: Vec<Draft>,
+    settings: Settings,
+    tests: Vec<Test>,
+}
+
+/// Loads all texts and reads what they say.
+fn read(request: &Request, loader: &dyn Loader, findings: &mut Findings) -> Read {
+    let mut graph = Graph::load(request, loader);
+    syntax::report(&graph, findings);
+    graph::report(&graph, findings);
+    let lets = Lets::evaluate(&graph, &request.set, findings);
+    let drafts = rule::draft(&graph, &lets, findings);
+    let settings = setting::draft(&graph, &lets, findings);
+    let tests = tests::draft(&graph, &lets, findings);
+    lets.report_unused(&graph, findings);
+    let prior = graph.take_prior();
+    let mut read = Read { graph, lets, drafts, settings, tests };
+    for (unit, prior) in prior {
+        prior.join(unit, &mut read);
+    }
+    read
 }
 
 /// The name and description of the first main text that is no `--rule`.
@@ -116,13 +139,20 @@ fn title(graph: &Graph) -> (Option<String>, Option<String>) {
         .unwrap_or((None, None))
 }
 
-fn records(sources: &Sources) -> Vec<SourceRecord> {
-    let record = |source: &Source| SourceRecord {
-        origin: source.origin.clone(),
-        name: source.name.clone(),
-        sha256: Sha256::digest(source.text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),
+fn records(graph: &Graph) -> Vec<SourceRecord> {
+    let record = |unit: &Unit| {
+        let source = graph.sources.get(unit.source)?;
+        Some(SourceRecord {
+            origin: source.origin.clone(),
+            name: source.name.clone(),
+            sha256: unit.sha256.clone().unwrap_or_else(|| sha256(&source.text)),
+        })
     };
-    sources.iter().map(|(_, source)| record(source)).collect()
+    graph.units.iter().filter_map(record).collect()
+}
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Units by their number.

@@ -1,5 +1,7 @@
 //! Variables set for the command, secrets, limits, TLS and proxies.
 
+use serde::{Deserialize, Serialize};
+
 use super::findings::{Findings, place, written};
 use super::graph::Graph;
 use super::rule::State;
@@ -15,13 +17,33 @@ use crate::question::Platform;
 const HTTPS: PortRange = PortRange { low: 443, high: 443 };
 
 /// Everything of all texts that is neither rule nor test, each with its unit.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Settings {
     pub(super) sets: Vec<(usize, String, SetVariable)>,
     pub(super) secrets: Vec<(usize, Secret)>,
     pub(super) limits: Vec<(usize, Limit)>,
     pub(super) tls: Vec<(usize, Tls)>,
     pub(super) upstreams: Vec<(usize, Upstream)>,
+}
+
+impl Settings {
+    /// Keeps those of one unit alone.
+    pub(super) fn keep(&mut self, unit: usize) {
+        self.sets.retain(|(of, ..)| *of == unit);
+        self.secrets.retain(|(of, _)| *of == unit);
+        self.limits.retain(|(of, _)| *of == unit);
+        self.tls.retain(|(of, _)| *of == unit);
+        self.upstreams.retain(|(of, _)| *of == unit);
+    }
+
+    /// Adds all of others, as those of a unit.
+    pub(super) fn extend(&mut self, others: Settings, unit: usize) {
+        self.sets.extend(others.sets.into_iter().map(|(_, name, set)| (unit, name, set)));
+        self.secrets.extend(others.secrets.into_iter().map(|(_, secret)| (unit, secret)));
+        self.limits.extend(others.limits.into_iter().map(|(_, limit)| (unit, limit)));
+        self.tls.extend(others.tls.into_iter().map(|(_, tls)| (unit, tls)));
+        self.upstreams.extend(others.upstreams.into_iter().map(|(_, upstream)| (unit, upstream)));
+    }
 }
 
 /// Reads all settings of all texts.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use fence_grammar::{Span, did_you_mean};
+use serde::{Deserialize, Serialize};
 
 use super::Units;
 use super::effect::{Force, leaves_out};
@@ -11,9 +12,9 @@ use super::graph::{Edge, Graph};
 use super::rule::Draft;
 use super::setting::Settings;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::document::{self, Effect, Spanned};
+use crate::document::{self, Document, Effect, Spanned};
 use crate::policy::{LeftOut, LeftOutStatement};
-use crate::source::{Place, SourceId};
+use crate::source::Place;
 
 /// Tells each label that cannot be left out, and lists what is.
 pub(super) fn report(
@@ -89,12 +90,48 @@ pub(super) fn report(
 }
 
 /// What kind of statement carries a label.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Kind {
     Never,
     /// The `include` with this index in its text.
     Include(usize),
     Other,
+}
+
+/// A statement that has a label, or that no `without` leaves out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Note {
+    label: Option<String>,
+    kind: Kind,
+    span: Span,
+}
+
+/// The notes of a text.
+pub(super) fn notes(document: &Document) -> Vec<Note> {
+    let on = &document.on;
+    let mut all = Vec::new();
+    for rule in document.rules.iter().chain(&on.linux.rules).chain(&on.macos.rules) {
+        let kind = if rule.effect.node == Effect::Never { Kind::Never } else { Kind::Other };
+        all.extend(one(&rule.note, kind, rule.span));
+    }
+    for limit in document.limits.0.iter().chain(&on.linux.limits.0).chain(&on.macos.limits.0) {
+        all.extend(one(&limit.note, Kind::Other, limit.span));
+    }
+    for secret in &document.secrets {
+        all.extend(one(&secret.note, Kind::Other, secret.span));
+    }
+    for set in &document.set.0 {
+        all.extend(one(&set.note, Kind::Other, set.span));
+    }
+    for (index, include) in document.include.iter().enumerate() {
+        all.extend(one(&include.note, Kind::Include(index), include.span));
+    }
+    all
+}
+
+fn one(note: &document::Note, kind: Kind, span: Span) -> Option<Note> {
+    let label = note.label.as_ref().map(|label| label.node.clone());
+    (label.is_some() || kind == Kind::Never).then_some(Note { label, kind, span })
 }
 
 /// A statement with a label.
@@ -106,28 +143,13 @@ struct Carried<'a> {
 }
 
 /// Every statement of a text that has a label.
-fn carried(graph: &Graph, number: usize) -> Vec<Carried<'_>> {
-    let Some(unit) = graph.units.get(number) else { return Vec::new() };
-    let (document, source) = (&unit.document, unit.source);
-    let mut all = Vec::new();
-    let on = &document.on;
-    for rule in document.rules.iter().chain(&on.linux.rules).chain(&on.macos.rules) {
-        let kind = if rule.effect.node == Effect::Never { Kind::Never } else { Kind::Other };
-        all.extend(one(number, source, &rule.note, kind, rule.span));
-    }
-    for limit in document.limits.0.iter().chain(&on.linux.limits.0).chain(&on.macos.limits.0) {
-        all.extend(one(number, source, &limit.note, Kind::Other, limit.span));
-    }
-    for secret in &document.secrets {
-        all.extend(one(number, source, &secret.note, Kind::Other, secret.span));
-    }
-    for set in &document.set.0 {
-        all.extend(one(number, source, &set.note, Kind::Other, set.span));
-    }
-    for (index, include) in document.include.iter().enumerate() {
-        all.extend(one(number, source, &include.note, Kind::Include(index), include.span));
-    }
-    all
+fn carried(graph: &Graph, number: usize) -> impl Iterator<Item = Carried<'_>> {
+    graph.units.get(number).into_iter().flat_map(move |unit| {
+        unit.notes().iter().filter_map(move |note| {
+            let label = note.label.as_deref()?;
+            Some(Carried { unit: number, label, kind: note.kind, place: place(unit.source, note.span) })
+        })
+    })
 }
 
 /// The first `never` that an `include` brings in.
@@ -136,16 +158,9 @@ fn never_behind(graph: &Graph, include: &Carried<'_>) -> Option<Place> {
     let target = graph.units.get(include.unit)?.includes.get(index)?.as_ref().ok()?;
     graph.reach(&[*target], |_| true).into_iter().find_map(|unit| {
         let unit = graph.units.get(unit)?;
-        let on = &unit.document.on;
-        let mut rules = unit.document.rules.iter().chain(&on.linux.rules).chain(&on.macos.rules);
-        let never = rules.find(|rule| rule.effect.node == Effect::Never)?;
+        let never = unit.notes().iter().find(|note| note.kind == Kind::Never)?;
         Some(place(unit.source, never.span))
     })
-}
-
-fn one(unit: usize, source: SourceId, note: &document::Note, kind: Kind, span: Span) -> Option<Carried<'_>> {
-    let label = note.label.as_ref()?.node.as_str();
-    Some(Carried { unit, label, kind, place: place(source, span) })
 }
 
 /// All labels of these texts.

@@ -8,7 +8,6 @@ use std::path::Path;
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::source::{LoadError, Loader, Origin, Reference, Source};
-use fence_grammar::tree::File;
 
 use super::{ReadError, Trustees, USER, built_in, display_name, known_names, read, to_path, user_policy};
 
@@ -178,9 +177,9 @@ impl Loader for Library {
         Ok(source)
     }
 
-    fn tree(&self, source: &Source) -> Option<File> {
+    fn prepared(&self, source: &Source) -> Option<&'static [u8]> {
         match &source.origin {
-            Origin::BuiltIn(name) => fence_policies::tree(name),
+            Origin::BuiltIn(name) => fence_policies::prepared(name),
             _ => None,
         }
     }
