@@ -15,4 +15,6 @@ pub mod linux;
 pub mod load;
 pub mod preflight;
 pub mod printer;
+#[cfg(target_os = "linux")]
+pub mod proxy;
 pub mod trust;

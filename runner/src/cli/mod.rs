@@ -12,7 +12,7 @@ mod help;
 mod json;
 mod policies;
 mod policy;
-mod remedy;
+pub(crate) mod remedy;
 mod run;
 mod screen;
 mod show;

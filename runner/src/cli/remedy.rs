@@ -8,7 +8,7 @@ use crate::audit::visible;
 use crate::printer;
 
 /// The reasons of a decision, one line each: the rule, its place, its label and its reason.
-pub(super) fn reasons(policy: &Policy, decision: &Decision) -> Vec<String> {
+pub(crate) fn reasons(policy: &Policy, decision: &Decision) -> Vec<String> {
     let mut lines = match &decision.reason {
         Reason::Rules(ids) => ids.iter().filter_map(|id| rule_line(policy, *id)).collect(),
         Reason::NothingAllows => vec!["nothing allows it".to_owned()],
@@ -31,7 +31,7 @@ pub(super) fn rule_line(policy: &Policy, id: RuleId) -> Option<String> {
 }
 
 /// What to write so that the answer changes; `None` where nothing can change it.
-pub(super) fn remedy(
+pub(crate) fn remedy(
     policy: &Policy,
     action: &str,
     item: Option<&str>,

@@ -1,0 +1,86 @@
+//! Every connection that reaches the listener.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::destination::Target;
+use super::dial::{Failure, Purpose};
+use super::exchange::{self, Route};
+use super::refusal::Refusal;
+use super::relay;
+use super::resolve::NoAddress;
+use super::server::{NotAllowed, Server};
+use super::socks::{self, Answer};
+use super::tunnel::tunnel;
+use crate::audit::EventSource;
+
+/// Serves one connection, from its first byte to its last.
+pub(super) async fn admit(place: &Rc<Server>, client: TcpStream, meant: SocketAddr) {
+    if client.set_nodelay(true).is_err() {
+        return;
+    }
+    if meant == SocketAddr::V4(place.proxy) {
+        as_proxy(place, client).await;
+    } else {
+        directly(place, client, meant).await;
+    }
+}
+
+/// A program that knows of no proxy.
+async fn directly(place: &Rc<Server>, client: TcpStream, meant: SocketAddr) {
+    match place.open(Target::from(meant), Purpose::Bytes).await {
+        Ok((target, opened)) => tunnel(place, client, Vec::new(), target, opened).await,
+        Err(_) => relay::reset(client),
+    }
+}
+
+/// A program that takes this for its proxy: the first byte tells which kind.
+async fn as_proxy(place: &Rc<Server>, client: TcpStream) {
+    let mut first = [0; 1];
+    match client.peek(&mut first).await {
+        Ok(1) => {}
+        _ => return,
+    }
+    match first {
+        [4 | 5] => by_socks(place, client).await,
+        _ => Box::pin(exchange::serve(place, client, &[], Route::Asked)).await,
+    }
+}
+
+async fn by_socks(place: &Rc<Server>, mut client: TcpStream) {
+    let Ok(asked) = socks::read(&mut client).await else { return };
+    let (answer, opened) = match asked.target {
+        Ok(target) => match place.open(target, Purpose::Bytes).await {
+            Ok(opened) => (Answer::Connected, Some(opened)),
+            Err((_, not_opened)) => (answer(&not_opened), None),
+        },
+        Err((item, problem)) => {
+            let refusal = Refusal::closed("connect", item, &problem.to_string());
+            place.refused(EventSource::Proxy, &refusal);
+            (problem.answer(), None)
+        }
+    };
+    if client.write_all(&socks::answer(asked.version, answer)).await.is_err() {
+        return;
+    }
+    if let Some((target, opened)) = opened {
+        tunnel(place, client, Vec::new(), target, opened).await;
+    }
+}
+
+fn answer(not_opened: &NotAllowed) -> Answer {
+    match not_opened {
+        NotAllowed::Refused(_) => Answer::Refused,
+        NotAllowed::Failed(Failure::Name(NoAddress::NoName)) => Answer::NoHost,
+        NotAllowed::Failed(Failure::TimedOut) => Answer::TimedOut,
+        NotAllowed::Failed(Failure::Unreachable(error)) => match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => Answer::NotAccepted,
+            std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => Answer::NoHost,
+            _ => Answer::Failed,
+        },
+        NotAllowed::Failed(_) => Answer::Failed,
+    }
+}

@@ -1,0 +1,128 @@
+//! The host side of the network: every connection out of a sandbox is judged here, and made from here.
+//!
+//! One process, one thread of it, one runtime that is started only when a policy allows connections. All paths into
+//! it (a redirected connection, an HTTP proxy's request, SOCKS) come to the same decision: a name or an address and a
+//! port, the policy, the addresses that the host resolves the name to, those of them that are allowed, one of which
+//! is dialled.
+
+mod destination;
+mod dial;
+mod door;
+mod exchange;
+mod gate;
+mod head;
+mod hello;
+mod judge;
+mod limits;
+mod link;
+mod names;
+mod opening;
+mod origin;
+mod page;
+mod refusal;
+mod relay;
+mod report;
+mod resolve;
+mod responder;
+mod server;
+mod socks;
+#[cfg(test)]
+mod testing;
+mod tunnel;
+mod upstream;
+#[allow(unsafe_code)]
+mod watched;
+
+use std::net::SocketAddrV4;
+use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
+
+use fence_compiler::pattern::PortRange;
+use fence_compiler::policy::Policy;
+use fence_compiler::world::World;
+use ipnet::Ipv4Net;
+
+use crate::audit::Event;
+
+pub use report::{Refused, Summary};
+pub use upstream::Callers;
+
+/// What was made inside and handed out.
+#[derive(Debug)]
+pub struct Inside {
+    /// Accepts what the sandbox's processes connect to.
+    pub listener: OwnedFd,
+    /// Gets the questions of their resolvers.
+    pub resolver_udp: OwnedFd,
+    /// The same by TCP: a listener.
+    pub resolver_tcp: OwnedFd,
+    /// Tells of packets that were refused inside: a netlink socket bound to the group of the log.
+    pub log: Option<OwnedFd>,
+}
+
+/// What is served.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Which addresses inside stand for names, by the ports at which these may be connected to.
+    pub names: Vec<NameBlock>,
+    /// Where the listener is spoken to as a proxy.
+    pub proxy: SocketAddrV4,
+}
+
+/// Addresses inside that stand for names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameBlock {
+    /// The addresses.
+    pub block: Ipv4Net,
+    /// The ports that lead to the proxy there.
+    pub ports: Vec<PortRange>,
+}
+
+/// Everything that decides.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The policy.
+    pub policy: Policy,
+    /// The values of its variables.
+    pub world: World,
+    /// The addresses inside.
+    pub network: Network,
+    /// The proxies that the caller's own environment names.
+    pub callers: Callers,
+}
+
+/// What goes on beside serving, and ends it.
+pub trait Watch {
+    /// Copies of the descriptors that are waited for.
+    ///
+    /// # Errors
+    /// They cannot be copied.
+    fn descriptors(&self) -> std::io::Result<Vec<OwnedFd>>;
+
+    /// Handles what is ready at them, without waiting for more; breaks at the end.
+    fn turn(&mut self) -> ControlFlow<()>;
+}
+
+/// Why nothing can be served.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} for the network of the sandbox: {error}; see `fence doctor`")]
+pub struct ServeError {
+    doing: &'static str,
+    #[source]
+    error: std::io::Error,
+}
+
+/// Serves until the watch ends, and then until what was sent has been passed on.
+///
+/// `events` gets each event as it happens; the same one again and again only the first few times.
+///
+/// # Errors
+/// No runtime can be made, or one of the sockets cannot be used. Nothing was served then.
+pub fn serve(
+    setting: Setting,
+    inside: Inside,
+    events: &mut dyn FnMut(&Event),
+    watch: &mut dyn Watch,
+) -> Result<Summary, ServeError> {
+    server::serve(setting, inside, events, watch)
+}

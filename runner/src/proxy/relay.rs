@@ -1,0 +1,257 @@
+//! Bytes that pass between two connections.
+//!
+//! Between plain sockets they never come into this process: `splice(2)` moves them through a pipe in the kernel. A
+//! pipe is held only while bytes are in it, so a thousand silent connections hold none.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
+use nix::sys::socket::{Shutdown, shutdown};
+use nix::unistd::pipe2;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+
+use super::limits::Silence;
+use super::link::Link;
+
+/// What moves at once, and what a pipe is asked to hold.
+const SIZE: usize = 512 * 1024;
+/// What is copied at once where bytes cannot be spliced.
+const BUFFER: usize = 16 * 1024;
+/// How many empty pipes are kept.
+const KEPT: usize = 64;
+
+/// A pipe.
+#[derive(Debug)]
+struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+/// Empty pipes.
+#[derive(Debug, Default)]
+pub(super) struct Pipes(RefCell<Vec<Pipe>>);
+
+impl Pipes {
+    fn take(&self) -> io::Result<Pipe> {
+        if let Some(pipe) = self.0.borrow_mut().pop() {
+            return Ok(pipe);
+        }
+        let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        // A user has a limit of such memory: a smaller pipe does as well.
+        let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(i32::try_from(SIZE).unwrap_or(i32::MAX)));
+        Ok(Pipe { read, write })
+    }
+
+    /// Takes a pipe back; it must be empty.
+    fn give(&self, pipe: Pipe) {
+        let mut kept = self.0.borrow_mut();
+        if kept.len() < KEPT {
+            kept.push(pipe);
+        }
+    }
+}
+
+/// How one direction ended.
+type Ended = io::Result<()>;
+
+/// Lets bytes pass in both directions until both have ended, each closing the other's half.
+///
+/// # Errors
+/// One of the connections broke, or was silent for too long: the other one is reset.
+pub(super) async fn relay(
+    client: TcpStream,
+    link: Link,
+    pipes: &Pipes,
+    silence: &Silence,
+    ending: &Ending,
+) -> Ended {
+    let passed = match link {
+        Link::Plain(upstream) => {
+            let passed = both(
+                splice_all(&client, &upstream, pipes, silence),
+                splice_all(&upstream, &client, pipes, silence),
+                silence,
+                ending,
+            )
+            .await;
+            if passed.is_err() {
+                reset(upstream);
+            }
+            passed
+        }
+        Link::Secure(_) => {
+            let (mut from_link, mut to_link) = tokio::io::split(link);
+            let (mut from_client, mut to_client) = client.into_split();
+            let passed = both(
+                copy_all(&mut from_client, &mut to_link, silence),
+                copy_all(&mut from_link, &mut to_client, silence),
+                silence,
+                ending,
+            )
+            .await;
+            return match from_client.reunite(to_client) {
+                Ok(client) if passed.is_err() => {
+                    reset(client);
+                    passed
+                }
+                _ => passed,
+            };
+        }
+    };
+    if passed.is_err() {
+        reset(client);
+    }
+    passed
+}
+
+/// Ends a connection so that the other side sees it at once, and as an error.
+pub(super) fn reset(stream: TcpStream) {
+    // Where this fails, the connection is closed in order instead.
+    let _ = stream.set_zero_linger();
+}
+
+/// Becomes true when the sandbox is gone.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    over: std::cell::Cell<bool>,
+    told: tokio::sync::Notify,
+}
+
+impl Ending {
+    /// The sandbox is gone.
+    pub(super) fn begin(&self) {
+        self.over.set(true);
+        self.told.notify_waiters();
+    }
+
+    /// Waits until the sandbox is gone.
+    pub(super) async fn begun(&self) {
+        let told = self.told.notified();
+        if !self.over.get() {
+            told.await;
+        }
+    }
+}
+
+/// Both directions; when the sandbox is gone, what it had sent is still passed on, and nothing else is waited for.
+async fn both(
+    outward: impl Future<Output = Ended>,
+    inward: impl Future<Output = Ended>,
+    silence: &Silence,
+    ending: &Ending,
+) -> Ended {
+    let mut outward = std::pin::pin!(outward);
+    let mut inward = std::pin::pin!(inward);
+    let (mut sent, mut received) = (false, false);
+    while !(sent && received) {
+        tokio::select! {
+            ended = &mut outward, if !sent => {
+                ended?;
+                sent = true;
+            }
+            ended = &mut inward, if !received => {
+                ended?;
+                received = true;
+            }
+            () = ending.begun(), if sent => return Ok(()),
+            () = silence.too_long() => return Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+    Ok(())
+}
+
+async fn splice_all(from: &TcpStream, to: &TcpStream, pipes: &Pipes, silence: &Silence) -> Ended {
+    loop {
+        from.readable().await?;
+        let Ok(pipe) = pipes.take() else { return copy_between(from, to, silence).await };
+        let moved = from.try_io(Interest::READABLE, || Ok(splice_some(from, &pipe.write, SIZE)?));
+        let mut left = match moved {
+            Ok(0) => {
+                pipes.give(pipe);
+                break;
+            }
+            Ok(moved) => moved,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                pipes.give(pipe);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        silence.broken();
+        while left > 0 {
+            let moved = to.async_io(Interest::WRITABLE, || Ok(splice_some(&pipe.read, to, left)?)).await?;
+            left = left.saturating_sub(moved);
+            silence.broken();
+        }
+        pipes.give(pipe);
+        tokio::task::consume_budget().await;
+    }
+    close_half(to);
+    Ok(())
+}
+
+fn splice_some(from: &impl AsFd, to: &impl AsFd, most: usize) -> nix::Result<usize> {
+    splice(from, None, to, None, most, SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK)
+}
+
+/// The same by copying, where no pipe can be had.
+async fn copy_between(from: &TcpStream, to: &TcpStream, silence: &Silence) -> Ended {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        from.readable().await?;
+        let read = match from.try_read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
+        };
+        silence.broken();
+        write_all(to, buffer.get(..read).unwrap_or(&[])).await?;
+        silence.broken();
+        tokio::task::consume_budget().await;
+    }
+    close_half(to);
+    Ok(())
+}
+
+/// Writes all of it to a shared stream.
+pub(super) async fn write_all(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        to.writable().await?;
+        match to.try_write(bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or(&[]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn close_half(to: &TcpStream) {
+    // An error means that it is closed already.
+    let _ = shutdown(to.as_raw_fd(), Shutdown::Write);
+}
+
+async fn copy_all(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    silence: &Silence,
+) -> Ended {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            break;
+        }
+        silence.broken();
+        to.write_all(buffer.get(..read).unwrap_or(&[])).await?;
+        to.flush().await?;
+        silence.broken();
+    }
+    // An error means that it is closed already.
+    let _ = to.shutdown().await;
+    Ok(())
+}

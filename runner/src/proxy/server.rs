@@ -1,0 +1,270 @@
+//! Everything that serves one sandbox.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{IpAddr, SocketAddrV4, TcpListener as StdListener, UdpSocket as StdSocket};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use fence_compiler::question::{Decision, Verdict};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::Notify;
+use tokio::task::LocalSet;
+use tokio::time::{sleep, timeout};
+
+use super::destination::{Host, Target};
+use super::dial::{Dialer, Failure, NotOpened, Opened, Purpose, Trust};
+use super::judge::Judge;
+use super::limits::Limits;
+use super::names::Names;
+use super::origin::{Kernel, Origins};
+use super::refusal::Refusal;
+use super::relay::{Ending, Pipes};
+use super::report::Report;
+use super::resolve::{Resolver, Source};
+use super::watched::{is_ready, watched};
+use super::{Inside, ServeError, Setting, Summary, Watch, door, responder, upstream};
+use crate::audit::{Event, EventSource};
+
+/// How long what was sent before the sandbox ended may take to be passed on.
+const LAST: Duration = Duration::from_secs(2);
+/// Threads that ask the system's resolver, which blocks.
+const RESOLVING: usize = 8;
+/// Descriptors that one connection may take: two sockets, and its share of pipes.
+const OF_EACH: u64 = 4;
+/// Descriptors for everything else.
+const OTHERS: u64 = 128;
+
+/// What all connections of a sandbox share.
+pub(super) struct Server {
+    pub(super) judge: Judge,
+    pub(super) names: RefCell<Names>,
+    pub(super) dialer: Dialer,
+    pub(super) limits: Limits,
+    pub(super) proxy: SocketAddrV4,
+    pub(super) pipes: Pipes,
+    pub(super) ending: Ending,
+    pub(super) report: Report,
+    open: Cell<u64>,
+    closed: Notify,
+}
+
+/// Why a connection is not there; its event has been told.
+#[derive(Debug)]
+pub(super) enum NotAllowed {
+    /// The policy refuses it.
+    Refused(Box<Refusal>),
+    /// It cannot be made.
+    Failed(Failure),
+}
+
+/// Serves until the watch ends.
+pub(super) fn serve(
+    setting: Setting,
+    inside: Inside,
+    events: &mut dyn FnMut(&Event),
+    watch: &mut dyn Watch,
+) -> Result<Summary, ServeError> {
+    let error = |doing| move |error| ServeError { doing, error };
+    let most = raise_files() / OF_EACH;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(RESOLVING)
+        .build()
+        .map_err(error("start serving"))?;
+    let server = Rc::new(Server::new(setting, Source::System));
+    let local = LocalSet::new();
+    let served = local.block_on(&runtime, async {
+        let backlog = inside.listener.try_clone().map_err(error("accept connections"))?;
+        let listener = listener(inside.listener).map_err(error("accept connections"))?;
+        let udp = socket(inside.resolver_udp).map_err(error("answer questions for names"))?;
+        let tcp = self::listener(inside.resolver_tcp).map_err(error("answer questions for names"))?;
+        let serving = [
+            tokio::task::spawn_local(accept(server.clone(), listener, most, Rc::new(Kernel))),
+            tokio::task::spawn_local(responder::by_udp(server.clone(), Rc::new(udp))),
+            tokio::task::spawn_local(responder::by_tcp(server.clone(), tcp)),
+        ];
+        let watched = watched(watch);
+        let mut watched = std::pin::pin!(watched);
+        loop {
+            tokio::select! {
+                ended = &mut watched => {
+                    ended.map_err(error("watch the sandbox"))?;
+                    break;
+                }
+                () = server.report.waits() => server.report.take().iter().for_each(&mut *events),
+            }
+        }
+        let rest = async {
+            // What waits to be accepted was sent before the end.
+            while is_ready([&backlog].into_iter()).unwrap_or(false) {
+                sleep(Duration::from_micros(100)).await;
+            }
+            server.ending.begin();
+            server.all_closed().await;
+        };
+        let _ = timeout(LAST, rest).await;
+        serving.iter().for_each(tokio::task::JoinHandle::abort);
+        Ok(())
+    });
+    drop(local);
+    runtime.shutdown_background();
+    served?;
+    server.report.take().iter().for_each(events);
+    Ok(server.report.summary())
+}
+
+/// Accepts connections, never more at once than there are descriptors for.
+pub(super) async fn accept(
+    server: Rc<Server>,
+    listener: TcpListener,
+    most: u64,
+    origins: Rc<impl Origins + 'static>,
+) {
+    loop {
+        if server.open.get() >= most {
+            server.closed.notified().await;
+            continue;
+        }
+        let client = match listener.accept().await {
+            Ok((client, _)) => client,
+            // Out of descriptors or memory, or the client is gone: others may still be served.
+            Err(_) => {
+                sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let Ok(meant) = origins.of(&client) else { continue };
+        let open = Open::of(&server);
+        tokio::task::spawn_local(async move {
+            door::admit(&open.0, client, meant).await;
+            drop(open);
+        });
+    }
+}
+
+/// A connection that is counted.
+struct Open(Rc<Server>);
+
+impl Open {
+    fn of(server: &Rc<Server>) -> Open {
+        server.open.set(server.open.get() + 1);
+        Open(server.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+        self.0.closed.notify_one();
+    }
+}
+
+impl Server {
+    pub(super) fn new(setting: Setting, source: Source) -> Server {
+        let Setting { policy, world, network, callers } = setting;
+        let limits = Limits::of(&policy, world.platform);
+        let trust = if upstream::any_secure(&policy, &callers) { Trust::of_the_host() } else { None };
+        let resolver = Resolver::new(source);
+        Server {
+            judge: Judge { policy, world },
+            names: RefCell::new(Names::new(network.names)),
+            dialer: Dialer { resolver, callers, trust, limit: limits.connect },
+            limits,
+            proxy: network.proxy,
+            pipes: Pipes::default(),
+            ending: Ending::default(),
+            report: Report::default(),
+            open: Cell::new(0),
+            closed: Notify::new(),
+        }
+    }
+
+    /// Decides about a connection, and makes it. What was decided is told.
+    pub(super) async fn open(
+        &self,
+        target: Target,
+        purpose: Purpose,
+    ) -> Result<(Target, Opened), (String, NotAllowed)> {
+        let item = target.to_string();
+        let refused = |refusal: Refusal| {
+            self.refused(EventSource::Proxy, &refusal);
+            (item.clone(), NotAllowed::Refused(Box::new(refusal)))
+        };
+        let target = self.translated(target).map_err(refused)?;
+        let decision = self.judge.connect(&target);
+        if decision.verdict == Verdict::Denied {
+            return Err(refused(Refusal::connect(&target, decision)));
+        }
+        match self.dialer.open(&self.judge, &target, purpose).await {
+            Ok(opened) => {
+                self.connected(&target, &decision, opened.address);
+                Ok((target, opened))
+            }
+            Err(NotOpened::Refused { decision, found }) => {
+                Err(refused(Refusal::addresses(&target, &found, decision)))
+            }
+            Err(NotOpened::Failed(failure)) => Err((target.to_string(), NotAllowed::Failed(failure))),
+        }
+    }
+
+    /// The name in the place of an address that stands for one.
+    pub(super) fn translated(&self, target: Target) -> Result<Target, Refusal> {
+        let Host::Address(IpAddr::V4(address)) = target.host else { return Ok(target) };
+        let names = self.names.borrow();
+        match names.name(address) {
+            Some(name) => Ok(Target { host: Host::Name(name.clone()), port: target.port }),
+            None if names.contains(address) => {
+                let why = "no name stands for this address: the program did not ask for it in this run";
+                Err(Refusal::closed("connect", target.to_string(), why))
+            }
+            None => Ok(target),
+        }
+    }
+
+    pub(super) fn refused(&self, source: EventSource, refusal: &Refusal) {
+        self.report.refused(&self.judge.policy, source, refusal);
+    }
+
+    fn connected(&self, target: &Target, decision: &Decision, address: Option<IpAddr>) {
+        self.report.connected(&self.judge.policy, target.to_string(), decision, address);
+    }
+
+    /// Who answers for the names of the outside.
+    pub(super) fn nameservers(&self) -> Vec<std::net::SocketAddr> {
+        match &self.dialer.resolver.source {
+            Source::System => responder::nameservers(),
+            #[cfg(test)]
+            Source::Table(_, nameservers) => nameservers.clone(),
+        }
+    }
+
+    async fn all_closed(&self) {
+        while self.open.get() > 0 {
+            self.closed.notified().await;
+        }
+    }
+}
+
+fn listener(descriptor: OwnedFd) -> io::Result<TcpListener> {
+    let listener = StdListener::from(descriptor);
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+fn socket(descriptor: OwnedFd) -> io::Result<UdpSocket> {
+    let socket = StdSocket::from(descriptor);
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}
+
+/// Lets this process open as many files as it may, and tells how many that is for connections.
+fn raise_files() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return OTHERS };
+    let most = hard.min(1 << 20);
+    let raised = soft >= most || setrlimit(Resource::RLIMIT_NOFILE, most, hard).is_ok();
+    (if raised { most.max(soft) } else { soft }).saturating_sub(OTHERS).max(OF_EACH)
+}

@@ -1,0 +1,196 @@
+//! What a program asks of a SOCKS proxy: versions 4, 4a and 5, `CONNECT` only.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::destination::{Host, NoTarget, Target};
+
+/// Which version a program speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// 4 and 4a.
+    Four,
+    /// 5.
+    Five,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) version: Version,
+    /// What to connect to, or why that is nothing: the text as it was sent, and the reason.
+    pub(super) target: Result<Target, (String, Problem)>,
+}
+
+/// Why a request cannot be answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Problem {
+    /// The host or the port is none.
+    #[error("{0}")]
+    Target(#[from] NoTarget),
+    /// `BIND` and `UDP ASSOCIATE`.
+    #[error("only outgoing connections can be asked for")]
+    Command,
+    /// A kind of address that the protocol does not have.
+    #[error("it is no kind of address that SOCKS has")]
+    Kind,
+}
+
+/// How a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The connection stands.
+    Connected,
+    /// The policy refuses it.
+    Refused,
+    /// The name has no address.
+    NoHost,
+    /// Nobody listens there.
+    NotAccepted,
+    /// It took too long.
+    TimedOut,
+    /// Anything else.
+    Failed,
+    /// What is asked for does not exist here.
+    NoCommand,
+    /// The kind of address does not exist.
+    NoKind,
+}
+
+/// Reads a request, its first byte already being there to read. Nothing is read beyond it.
+///
+/// # Errors
+/// The connection broke, or what was sent is not SOCKS.
+pub(super) async fn read(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Asked> {
+    match stream.read_u8().await? {
+        4 => four(stream).await,
+        5 => five(stream).await,
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+async fn four(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Asked> {
+    let command = stream.read_u8().await?;
+    let port = stream.read_u16().await?;
+    let address = Ipv4Addr::from(stream.read_u32().await?);
+    text(stream).await?;
+    let asked = |target| Ok(Asked { version: Version::Four, target });
+    // An address `0.0.0.x` says that a name follows.
+    let [a, b, c, d] = address.octets();
+    let host = if [a, b, c] == [0; 3] && d != 0 {
+        let name = text(stream).await?;
+        let shown = shown(&name, port);
+        match name_of(&name) {
+            Ok(host) => Ok(host),
+            Err(error) => return asked(Err((shown, error.into()))),
+        }
+    } else {
+        Ok::<Host, NoTarget>(Host::address(IpAddr::V4(address)))
+    };
+    match host {
+        Ok(host) => asked(target(host, port, command)),
+        Err(error) => asked(Err((String::new(), error.into()))),
+    }
+}
+
+async fn five(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Asked> {
+    let count = stream.read_u8().await?;
+    let mut methods = vec![0; usize::from(count)];
+    stream.read_exact(&mut methods).await?;
+    if !methods.contains(&0) {
+        stream.write_all(&[5, 0xff]).await?;
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    stream.write_all(&[5, 0]).await?;
+    let mut head = [0; 4];
+    stream.read_exact(&mut head).await?;
+    let [version, command, _, kind] = head;
+    if version != 5 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let asked = |target| Ok(Asked { version: Version::Five, target });
+    let host = match kind {
+        1 => Host::address(IpAddr::V4(Ipv4Addr::from(stream.read_u32().await?))),
+        4 => Host::address(IpAddr::V6(Ipv6Addr::from(stream.read_u128().await?))),
+        3 => {
+            let length = stream.read_u8().await?;
+            let mut name = vec![0; usize::from(length)];
+            stream.read_exact(&mut name).await?;
+            match name_of(&name) {
+                Ok(host) => host,
+                Err(error) => {
+                    let port = stream.read_u16().await?;
+                    return asked(Err((shown(&name, port), error.into())));
+                }
+            }
+        }
+        _ => return asked(Err(("an address of an unknown kind".to_owned(), Problem::Kind))),
+    };
+    let port = stream.read_u16().await?;
+    asked(target(host, port, command))
+}
+
+fn target(host: Host, port: u16, command: u8) -> Result<Target, (String, Problem)> {
+    let target = Target { host, port };
+    match (command, port) {
+        (1, 1..) => Ok(target),
+        (1, 0) => Err((target.to_string(), NoTarget("a port is a number from 1 to 65535").into())),
+        _ => Err((target.to_string(), Problem::Command)),
+    }
+}
+
+fn name_of(bytes: &[u8]) -> Result<Host, NoTarget> {
+    Host::read(std::str::from_utf8(bytes).map_err(|_| NoTarget("the name is no text"))?)
+}
+
+fn shown(name: &[u8], port: u16) -> String {
+    format!("{}:{port}", String::from_utf8_lossy(name))
+}
+
+/// A text that ends with a NUL; more than 255 bytes before that are none.
+async fn text(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    loop {
+        match stream.read_u8().await? {
+            0 => return Ok(text),
+            _ if text.len() == 255 => return Err(io::ErrorKind::InvalidData.into()),
+            byte => text.push(byte),
+        }
+    }
+}
+
+/// The bytes of an answer. The address in it is never that of the outside.
+pub(super) fn answer(version: Version, answer: Answer) -> Vec<u8> {
+    match version {
+        Version::Four => {
+            let code = if answer == Answer::Connected { 90 } else { 91 };
+            vec![0, code, 0, 0, 0, 0, 0, 0]
+        }
+        Version::Five => {
+            let code = match answer {
+                Answer::Connected => 0,
+                Answer::Failed => 1,
+                Answer::Refused => 2,
+                Answer::NoHost => 4,
+                Answer::NotAccepted => 5,
+                Answer::TimedOut => 6,
+                Answer::NoCommand => 7,
+                Answer::NoKind => 8,
+            };
+            vec![5, code, 0, 1, 0, 0, 0, 0, 0, 0]
+        }
+    }
+}
+
+impl Problem {
+    /// What a program is told.
+    pub(super) fn answer(&self) -> Answer {
+        match self {
+            Problem::Target(_) => Answer::Refused,
+            Problem::Command => Answer::NoCommand,
+            Problem::Kind => Answer::NoKind,
+        }
+    }
+}
