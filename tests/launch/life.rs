@@ -23,6 +23,7 @@ pub const CASES: &[Case] = &[
     ("an_output_that_is_closed_ends_for_its_reader", closed_output),
     ("a_broken_pipe_ends_the_command", broken_pipe),
     ("signal_dispositions_are_the_callers", dispositions),
+    ("processors_are_the_callers", processors),
     ("many_at_once_do_not_meet", many),
     ("orphans_are_reaped", orphans),
 ];
@@ -220,6 +221,26 @@ fn dispositions(world: &World) {
         command.args(["-c", text, "sh"]).args(words).current_dir(&world.workspace).output().unwrap(),
     );
     assert_eq!(value(&ran.fine(), "SigIgn"), value(&outside, "SigIgn") | 1);
+}
+
+/// A launch keeps to one processor; the command has all that its caller may use, and no other.
+fn processors(world: &World) {
+    let allowed = |status: &str| {
+        status.lines().find(|line| line.starts_with("Cpus_allowed:")).map(ToOwned::to_owned).unwrap()
+    };
+    let status = |command: &mut std::process::Command| {
+        allowed(&Ran::new(command.current_dir(&world.workspace).output().unwrap()).fine())
+    };
+    let plan = world.plan();
+    let sees = ["/bin/cat", "/proc/self/status"];
+    let all = status(std::process::Command::new(sees[0]).arg(sees[1]));
+    assert_eq!(status(&mut world.launch(&plan, &sees)), all);
+    let launch = world.launch(&plan, &sees);
+    let words: Vec<_> = [launch.get_program()].into_iter().chain(launch.get_args()).collect();
+    let one = |words: &[&std::ffi::OsStr]| {
+        status(std::process::Command::new("taskset").args(["--cpu-list", "0"]).args(words))
+    };
+    assert_eq!(one(&words), one(&sees.map(AsRef::as_ref)));
 }
 
 fn many(world: &World) {

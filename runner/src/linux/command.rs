@@ -7,6 +7,7 @@ use fence_compiler::policy::LimitKind;
 
 use super::operation::{Operation, Step};
 use super::sys::process::{self, Signals, Strings};
+use super::sys::processor::Processors;
 use super::tree::absolute;
 use crate::launch::{self, Error, Phase, Timings};
 
@@ -24,9 +25,13 @@ impl Command {
         filter: Vec<libc::sock_filter>,
         inner: Option<RawFd>,
         signals: Signals,
+        processors: Option<Processors>,
         timings: Timings,
     ) -> Result<Command, Error> {
         let mut steps: Vec<Operation> = Vec::new();
+        if timings == Timings::On {
+            steps.push(Operation::Mark(Phase::Fork));
+        }
         if plan.terminal == TerminalPlan::None {
             steps.push(Operation::NewSession);
         }
@@ -39,6 +44,7 @@ impl Command {
         for limit in plan.limits.iter().filter(|limit| limit.by == LimitMechanism::Rlimit) {
             steps.push(rlimit(limit)?);
         }
+        steps.extend(processors.map(|processors| Operation::Spread { processors }));
         steps.extend(inner.map(|ruleset| Operation::Enter { ruleset }));
         steps.push(Operation::Filter { program: filter });
         steps.push(Operation::Check);

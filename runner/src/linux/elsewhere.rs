@@ -1,5 +1,7 @@
 //! File systems of the kernel that somebody has mounted in a tree of files: the `/proc` of a root for a container, say.
 
+use std::io::Read;
+
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::plan::{MaskKind, Mount};
 
@@ -23,7 +25,7 @@ const KINDS: [&[u8]; 13] = [
 
 /// Covers those that would come inside with a tree of the host.
 pub(super) fn covers(mounts: &[Mount]) -> Vec<Mount> {
-    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let table = table();
     let mut places: Vec<AbsolutePath> = table.split(|byte| *byte == b'\n').filter_map(place).collect();
     places.sort();
     places.dedup();
@@ -35,6 +37,14 @@ pub(super) fn covers(mounts: &[Mount]) -> Vec<Mount> {
     }
     let mask = |at| Mount::Mask { at, kind: MaskKind::Directory, rules: Vec::new() };
     covered.into_iter().map(mask).collect()
+}
+
+/// The table of mounts. The kernel makes it anew for each read, so the first should be able to hold it.
+fn table() -> Vec<u8> {
+    let mut table = Vec::with_capacity(1 << 16);
+    // INVARIANT: without /proc there is no sandbox: its first process writes to it.
+    let _ = std::fs::File::open("/proc/self/mountinfo").and_then(|mut file| file.read_to_end(&mut table));
+    table
 }
 
 /// Where a line of the table says that one of these kinds is mounted, but for the directories that exist for them:

@@ -77,22 +77,24 @@ fn explanation(operation: &Operation, errno: Errno) -> (String, String) {
             (format!("mounting `{}` as the root inside", shown(source)), missing(source, errno))
         }
         Operation::Bind { source, at, .. } => (
-            format!("mounting `{}` at `{}` inside", shown(source), inside(at)),
+            format!("mounting `{}` at `{}` inside", shown(source), inside(at.path())),
             missing(source, errno),
         ),
-        Operation::EmptyRoot | Operation::Masks | Operation::AttachRoot => {
+        Operation::Store | Operation::EmptyRoot { .. } | Operation::AttachRoot => {
             ("making the root of the sandbox".to_owned(), NO_NAMESPACES.to_owned())
         }
         Operation::Directory { path, .. } | Operation::File { path, .. } | Operation::Link { path, .. } => {
             (format!("making `{}` inside", inside(path)), changed(path))
         }
-        Operation::Mask { at, .. } => (format!("covering `{}`", inside(at)), changed(at)),
+        Operation::Mask { at, .. } => (format!("covering `{}`", inside(at.path())), changed(at.path())),
         Operation::Pin { at } => (format!("keeping `{}` from being moved", inside(at)), changed(at)),
         Operation::New { filesystem: FileSystem::Processes, at, .. } => (
-            format!("mounting a fresh `/proc` at `{}`", inside(at)),
+            format!("mounting a fresh `/proc` at `{}`", inside(at.path())),
             "a container that hides parts of its own `/proc` forbids it: start the container with `--security-opt systempaths=unconfined`, or see `fence doctor`".to_owned(),
         ),
-        Operation::New { at, .. } => (format!("mounting a file system at `{}` inside", inside(at)), doctor()),
+        Operation::New { at, .. } | Operation::Stored { at, .. } => {
+            (format!("mounting a file system at `{}` inside", inside(at.path())), doctor())
+        }
         Operation::Seal { at } => (format!("making `{}` read-only inside", inside(at)), changed(at)),
         Operation::Pivot => (
             "leaving the root of the host".to_owned(),
@@ -127,7 +129,11 @@ fn explanation(operation: &Operation, errno: Errno) -> (String, String) {
         | Operation::DropCapabilities
         | Operation::CloseOthers { .. }
         | Operation::Signal { .. } => ("giving up rights".to_owned(), doctor()),
-        Operation::Mark(_) | Operation::Umask | Operation::Restore { .. } | Operation::Execute { .. } => {
+        Operation::Mark(_)
+        | Operation::Umask
+        | Operation::Restore { .. }
+        | Operation::Spread { .. }
+        | Operation::Execute { .. } => {
             ("starting the command".to_owned(), doctor())
         }
     }

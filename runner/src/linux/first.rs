@@ -11,7 +11,8 @@ use super::message::{Forward, List, Message, Origin};
 use super::operation::State;
 use super::sandbox::Sandbox;
 use super::sys;
-use super::sys::process::{self, Change, Disposition, Readable, Sender, Signals};
+use super::sys::process::{self, Change, Disposition, Readable, Sender, Signals, Stack};
+use super::sys::processor::Processors;
 use crate::launch::{Phase, Timings};
 
 /// What the first process is given by its parent, all of it made before the clone.
@@ -26,6 +27,10 @@ pub(super) struct First<'a> {
     pub(super) control: RawFd,
     /// The signals that are passed on; they are blocked already.
     pub(super) signals: Signals,
+    /// The processors that the launch keeps to one of.
+    pub(super) processors: Option<Processors>,
+    /// What the command's process runs on until it executes.
+    pub(super) stack: Stack,
     /// Whether phases are reported.
     pub(super) timings: Timings,
 }
@@ -35,7 +40,7 @@ const FAILED: i32 = 125;
 
 impl First<'_> {
     /// Does everything, and never returns. It makes system calls only.
-    pub(super) fn run(&self) -> ! {
+    pub(super) fn run(&mut self) -> ! {
         self.mark(Phase::Clone);
         let mut state = State::new(self.report);
         if let Err((index, errno)) = state.work(&self.sandbox.steps) {
@@ -45,11 +50,13 @@ impl First<'_> {
             Ok(received) => received,
             Err(errno) => self.fail(List::First, 0, errno),
         };
-        match process::fork() {
+        let command = self.command;
+        match process::start(&mut self.stack, &mut || become_command(command, &mut state)) {
             Err(errno) => self.fail(List::First, 1, errno),
-            Ok(0) => self.become_command(&mut state),
             Ok(pid) => {
-                self.mark(Phase::Fork);
+                if let Some(processors) = self.processors {
+                    processors.restore();
+                }
                 // The command has them; a reader of its output sees the end when the command closes it.
                 let _ = sys::close_range(0, 2);
                 let mut watch = Watch { first: self, pid, received, seen: 0 };
@@ -76,13 +83,14 @@ impl First<'_> {
         children.block();
         self.signals.with(libc::SIGCHLD).descriptor()
     }
+}
 
-    fn become_command(&self, state: &mut State) -> ! {
-        if let Err((index, errno)) = state.work(&self.command.steps) {
-            Message::failed(List::Command, index, errno).send(self.report);
-        }
-        process::exit(FAILED)
+/// What the process of the command does. It shares the memory of the first one, which waits until it has executed.
+fn become_command(command: &Command, state: &mut State) {
+    if let Err((index, errno)) = state.work(&command.steps) {
+        Message::failed(List::Command, index, errno).send(state.report);
     }
+    process::exit(FAILED)
 }
 
 /// How many changes of children are taken before the clock is looked at again: the command could go on making them.

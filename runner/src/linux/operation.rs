@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use super::sys::confine::{self, Missing};
 use super::sys::mount::{self, Attributes, Depth};
 use super::sys::process::{self, Disposition, Signals, Strings};
+use super::sys::processor::Processors;
 use super::{message::Message, sys};
 use crate::launch::Phase;
 
@@ -42,11 +43,12 @@ pub(super) enum Operation {
     Private,
     /// A tree of the host will be the root; everything that follows happens in it.
     HostRoot { source: CString, attributes: Attributes },
-    /// An empty file system will be the root.
-    EmptyRoot,
-    /// Makes the file system that masks are taken from, over the host's root.
-    Masks,
-    /// Puts the new root over that.
+    /// Makes the one file system of fence's own, over the host's root. What is empty inside (the root, masks, private
+    /// directories) is a directory of it, mounted where it belongs.
+    Store,
+    /// A directory of the store will be the root.
+    EmptyRoot { name: CString },
+    /// Puts the new root over the store.
     AttachRoot,
     /// Makes an empty directory.
     Directory { ground: Ground, path: CString, mode: u32 },
@@ -55,13 +57,15 @@ pub(super) enum Operation {
     /// Makes a symbolic link.
     Link { ground: Ground, path: CString, target: CString },
     /// Mounts a tree or file of the host.
-    Bind { source: CString, at: CString, attributes: Attributes },
-    /// Mounts one of the masks.
-    Mask { name: CString, at: CString },
+    Bind { source: CString, at: Place, attributes: Attributes },
+    /// Mounts a directory or file of the store.
+    Stored { name: CString, at: Place, attributes: Attributes },
+    /// Mounts a directory or file of the store in the place of what the host has there.
+    Mask { name: CString, at: Place },
     /// Mounts a directory onto itself.
     Pin { at: CString },
     /// Mounts a new file system.
-    New { filesystem: FileSystem, at: CString, attributes: Attributes },
+    New { filesystem: FileSystem, at: Place, attributes: Attributes },
     /// Makes a mount read-only.
     Seal { at: CString },
     /// Makes the new root `/`, and drops the host's.
@@ -94,6 +98,8 @@ pub(super) enum Operation {
     Signal { signal: i32, disposition: Disposition },
     /// Gives signals the mask, and modes theirs, that the caller had.
     Restore { signals: Signals },
+    /// Lets the process run on these processors again.
+    Spread { processors: Processors },
     /// Installs the filter.
     Filter { program: Vec<libc::sock_filter> },
     /// Checks that every right is gone.
@@ -107,15 +113,31 @@ pub(super) enum Operation {
 pub(super) enum Ground {
     /// Below the new root.
     Root,
-    /// Among the masks.
-    Masks,
+    /// In the store.
+    Store,
+}
+
+/// Where something is mounted, below the new root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Everything on the way is of fence's own making: no link can be there.
+    Own(CString),
+    /// The way leads through a tree of the host, which others may be changing.
+    Host(CString),
+}
+
+impl Place {
+    /// The path.
+    pub(super) fn path(&self) -> &CStr {
+        match self {
+            Place::Own(path) | Place::Host(path) => path,
+        }
+    }
 }
 
 /// A kind of file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FileSystem {
-    /// An empty one in memory, its root with this mode (`0755`).
-    Memory { mode: CString },
     /// Processes.
     Processes,
     /// Terminals.
@@ -125,7 +147,6 @@ pub(super) enum FileSystem {
 impl FileSystem {
     fn make(&self, attributes: Attributes) -> Result<RawFd, Errno> {
         match self {
-            FileSystem::Memory { mode } => mount::make(c"tmpfs", &[(c"mode", mode)], attributes),
             FileSystem::Processes => mount::make(c"proc", &[], attributes),
             FileSystem::Terminals => {
                 mount::make(c"devpts", &[(c"ptmxmode", c"0666"), (c"mode", c"0620")], attributes)
@@ -140,14 +161,14 @@ pub(super) struct State {
     /// The pipe to the parent.
     pub(super) report: RawFd,
     root: RawFd,
-    masks: RawFd,
+    store: RawFd,
     umask: u32,
 }
 
 impl State {
     /// Before the first operation.
     pub(super) fn new(report: RawFd) -> State {
-        State { report, root: -1, masks: -1, umask: 0o022 }
+        State { report, root: -1, store: -1, umask: 0o022 }
     }
 
     /// Carries the operations out in their order; the index and error of the first that fails.
@@ -168,11 +189,12 @@ impl State {
                 self.root = clone_from(mount::open_absolute(source)?, Depth::Tree)?;
                 mount::set_attributes(self.root, *attributes, Depth::Tree)?;
             }
-            Operation::EmptyRoot => self.root = mount::make(c"tmpfs", &[(c"mode", c"0755")], OWN)?,
-            Operation::Masks => {
-                self.masks = mount::make(c"tmpfs", &[(c"mode", c"0700")], OWN)?;
-                mount::attach_over_root(self.masks)?;
+            Operation::Store => {
+                self.store =
+                    mount::make(c"tmpfs", &[(c"mode", c"0700")], mount::NO_SETUID | mount::NO_DEVICES)?;
+                mount::attach_over_root(self.store)?;
             }
+            Operation::EmptyRoot { name } => self.root = self.stored(name, OWN)?,
             Operation::AttachRoot => mount::attach_over_root(self.root)?,
             Operation::Directory { ground, path, mode } => {
                 mount::make_directory(self.ground(*ground), path, *mode)?;
@@ -187,13 +209,19 @@ impl State {
                 self.attach(tree, at)?;
             }
             Operation::Mask { name, at } => {
-                let mask = clone_from(mount::open_beneath(self.masks, name)?, Depth::One)?;
-                mount::set_attributes(mask, OWN | mount::READ_ONLY, Depth::One)?;
+                let mask = self.stored(name, OWN | mount::READ_ONLY)?;
                 self.attach(mask, at)?;
             }
+            Operation::Stored { name, at, attributes } => {
+                let directory = self.stored(name, *attributes)?;
+                self.attach(directory, at)?;
+            }
             Operation::Pin { at } => {
-                let tree = clone_from(mount::open_beneath(self.root, at)?, Depth::Tree)?;
-                self.attach(tree, at)?;
+                let place = mount::open_beneath(self.root, at)?;
+                let result =
+                    mount::clone_tree(place, Depth::Tree).and_then(|tree| mount::attach(tree, place));
+                sys::close(place);
+                result?;
             }
             Operation::New { filesystem, at, attributes } => {
                 let made = filesystem.make(*attributes)?;
@@ -233,6 +261,7 @@ impl State {
                 process::set_umask(self.umask);
                 signals.restore();
             }
+            Operation::Spread { processors } => processors.restore(),
             Operation::Filter { program } => confine::install_filter(program)?,
             Operation::Check => confine::check_rights().map_err(missing_as_errno)?,
             Operation::Execute { program, argv, environment } => {
@@ -245,15 +274,28 @@ impl State {
     fn ground(&self, ground: Ground) -> RawFd {
         match ground {
             Ground::Root => self.root,
-            Ground::Masks => self.masks,
+            Ground::Store => self.store,
         }
     }
 
+    /// A mount of a directory or file of the store, attached nowhere yet.
+    fn stored(&self, name: &CStr, attributes: Attributes) -> Result<RawFd, Errno> {
+        let made = mount::clone_at(self.store, name)?;
+        mount::set_attributes(made, attributes, Depth::One)?;
+        Ok(made)
+    }
+
     /// Attaches a mount below the new root, and closes its descriptor.
-    fn attach(&self, made: RawFd, at: &CStr) -> Result<(), Errno> {
-        let place = mount::open_beneath(self.root, at)?;
-        let result = mount::attach(made, place);
-        sys::close(place);
+    fn attach(&self, made: RawFd, at: &Place) -> Result<(), Errno> {
+        let result = match at {
+            Place::Own(path) => mount::attach_at(made, self.root, path),
+            Place::Host(path) => {
+                let place = mount::open_beneath(self.root, path)?;
+                let result = mount::attach(made, place);
+                sys::close(place);
+                result
+            }
+        };
         sys::close(made);
         result
     }

@@ -15,7 +15,8 @@ use super::first::First;
 use super::landlock::Layers;
 use super::message::{self, Forward, List, Message, Origin};
 use super::sandbox::Sandbox;
-use super::sys::process::{self, Change, Readable, Sender, Side, Signals};
+use super::sys::process::{self, Change, Readable, Sender, Side, Signals, Stack};
+use super::sys::processor::Processors;
 use super::{explain, seccomp, sys};
 use crate::launch::{self, Error, Options, Outcome, Phase, Timing, Timings};
 
@@ -57,13 +58,17 @@ pub(super) fn run(
     let sandbox = Sandbox::new(plan, &layers, &standard, options.timings, &keep)?;
     let signals = Signals::new(&PASSED);
     let blocked = Blocked::new(signals);
-    let command = Command::new(plan, command, filter, layers.inner(), blocked.before, options.timings)?;
-    let first = First {
+    let processors = Processors::keep_to_one();
+    let command =
+        Command::new(plan, command, filter, layers.inner(), blocked.before, processors, options.timings)?;
+    let mut first = First {
         sandbox: &sandbox,
         command: &command,
         report: report_end.as_raw_fd(),
         control: control_end.as_raw_fd(),
         signals,
+        processors,
+        stack: Stack::new(),
         timings: options.timings,
     };
     let prepared = sys::now();
@@ -71,6 +76,9 @@ pub(super) fn run(
         Side::Child => first.run(),
         Side::Parent { pid } => pid,
     };
+    if let Some(processors) = processors {
+        processors.restore();
+    }
     drop((report_end, control_end));
     let terminal = standard.foreground();
     if options.standard == launch::Standard::Released {

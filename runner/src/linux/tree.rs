@@ -7,7 +7,7 @@ use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::plan::{Devices, Executing, MaskKind, Mount, ProcKind, TreeKind, Writing};
 use fence_compiler::policy::RuleId;
 
-use super::operation::{FileSystem, Ground, OWN, Operation, Step};
+use super::operation::{FileSystem, Ground, OWN, Operation, Place, Step};
 use super::sys::mount::{self, Attributes};
 
 /// Turns mounts into operations that begin with making the root and end before it becomes `/`. The terminal is the
@@ -27,7 +27,7 @@ pub(super) fn operations(mounts: &[Mount], terminal: Option<&AbsolutePath>) -> V
 
 /// What lies at a place, as far as making something in it goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Found {
     /// A file system of fence's own.
     Own,
     /// The mask with this number, which things can be made in.
@@ -39,7 +39,7 @@ enum Place {
 struct Tree {
     steps: Vec<Step>,
     /// What is mounted where.
-    places: BTreeMap<AbsolutePath, Place>,
+    places: BTreeMap<AbsolutePath, Found>,
     /// What was made on own ground.
     made: BTreeSet<AbsolutePath>,
     /// What becomes read-only at the end.
@@ -53,29 +53,39 @@ impl Tree {
 
     /// Makes the root: the host's, if the first mount says so, or an empty one. Yields the mounts that are left.
     fn root<'a>(&mut self, mounts: &'a [Mount]) -> &'a [Mount] {
-        let (rest, place) = match mounts.split_first() {
+        let (rest, found) = match mounts.split_first() {
             Some((Mount::Tree { source, at, writing, executing, devices, rules, .. }, rest))
                 if at.is_root() =>
             {
                 let attributes = attributes(*writing, *executing, *devices);
                 self.add(Operation::HostRoot { source: absolute(source), attributes }, rules);
-                (rest, Place::Foreign)
+                self.add(Operation::Store, &[]);
+                (rest, Found::Foreign)
             }
             _ => {
-                self.add(Operation::EmptyRoot, &[]);
+                self.add(Operation::Store, &[]);
+                let name = self.stored(0o755, &[]);
+                self.add(Operation::EmptyRoot { name }, &[]);
                 self.seals.push(beneath(&AbsolutePath::root()));
-                (mounts, Place::Own)
+                (mounts, Found::Own)
             }
         };
-        self.places.insert(AbsolutePath::root(), place);
-        self.add(Operation::Masks, &[]);
+        self.places.insert(AbsolutePath::root(), found);
         self.add(Operation::AttachRoot, &[]);
         if rest.iter().any(|mount| matches!(mount, Mount::Mask { .. })) {
             let (file, directory) = (c"file".to_owned(), c"directory".to_owned());
-            self.add(Operation::File { ground: Ground::Masks, path: file, mode: 0 }, &[]);
-            self.add(Operation::Directory { ground: Ground::Masks, path: directory, mode: 0 }, &[]);
+            self.add(Operation::File { ground: Ground::Store, path: file, mode: 0 }, &[]);
+            self.add(Operation::Directory { ground: Ground::Store, path: directory, mode: 0 }, &[]);
         }
         rest
+    }
+
+    /// Makes a directory in the store; its name there is a number.
+    fn stored(&mut self, mode: u32, rules: &[RuleId]) -> CString {
+        // Steps are only ever added, so no two directories share a number.
+        let name = number(self.steps.len());
+        self.add(Operation::Directory { ground: Ground::Store, path: name.clone(), mode }, rules);
+        name
     }
 
     fn mount(&mut self, mount: &Mount, terminal: Option<&AbsolutePath>) {
@@ -89,7 +99,7 @@ impl Tree {
             Mount::Mask { at, kind, rules } => self.mask(at, *kind, rules),
             Mount::Pin { at, rules } => self.add(Operation::Pin { at: beneath(at) }, rules),
             Mount::Proc { at, how: ProcKind::Fresh } => {
-                self.fresh(FileSystem::Processes, at, OWN | mount::READ_ONLY, Place::Foreign);
+                self.fresh(FileSystem::Processes, at, OWN | mount::READ_ONLY);
             }
             Mount::Proc { at, how: ProcKind::Bound } => {
                 let source = AbsolutePath::root().join(b"proc");
@@ -98,8 +108,7 @@ impl Tree {
             Mount::Dev { at, devices } => self.dev(at, devices, terminal),
             Mount::Private { at, mode, executing } => {
                 let execution = if *executing == Executing::Allowed { 0 } else { mount::NO_EXECUTION };
-                let attributes = mount::NO_SETUID | mount::NO_DEVICES | execution;
-                self.fresh(memory(*mode), at, attributes, Place::Own);
+                self.private(at, *mode, mount::NO_SETUID | mount::NO_DEVICES | execution);
             }
         }
     }
@@ -113,37 +122,49 @@ impl Tree {
         rules: &[RuleId],
     ) {
         self.point(at, kind);
-        self.add(Operation::Bind { source: absolute(source), at: beneath(at), attributes }, rules);
-        self.places.insert(at.clone(), Place::Foreign);
+        let place = self.place(at);
+        self.add(Operation::Bind { source: absolute(source), at: place, attributes }, rules);
+        self.places.insert(at.clone(), Found::Foreign);
     }
 
-    fn fresh(&mut self, filesystem: FileSystem, at: &AbsolutePath, attributes: Attributes, place: Place) {
+    fn fresh(&mut self, filesystem: FileSystem, at: &AbsolutePath, attributes: Attributes) {
         self.point(at, TreeKind::Directory);
-        self.add(Operation::New { filesystem, at: beneath(at), attributes }, &[]);
-        self.places.insert(at.clone(), place);
+        let place = self.place(at);
+        self.add(Operation::New { filesystem, at: place, attributes }, &[]);
+        self.places.insert(at.clone(), Found::Foreign);
+    }
+
+    /// An empty directory of this run alone.
+    fn private(&mut self, at: &AbsolutePath, mode: u32, attributes: Attributes) {
+        self.point(at, TreeKind::Directory);
+        let (name, place) = (self.stored(mode, &[]), self.place(at));
+        self.add(Operation::Stored { name, at: place, attributes }, &[]);
+        self.places.insert(at.clone(), Found::Own);
     }
 
     fn mask(&mut self, at: &AbsolutePath, kind: MaskKind, rules: &[RuleId]) {
-        let (name, covered, place) = match kind {
-            MaskKind::File => (c"file".to_owned(), TreeKind::File, Place::Foreign),
-            MaskKind::Directory => (c"directory".to_owned(), TreeKind::Directory, Place::Foreign),
+        let (name, covered, found) = match kind {
+            MaskKind::File => (c"file".to_owned(), TreeKind::File, Found::Foreign),
+            MaskKind::Directory => (c"directory".to_owned(), TreeKind::Directory, Found::Foreign),
             MaskKind::Passage => {
-                // Steps are only ever added, so no two passages share a number.
-                let number = self.steps.len();
-                let name = text(number.to_string().as_bytes());
-                let path = name.clone();
-                self.add(Operation::Directory { ground: Ground::Masks, path, mode: 0o111 }, rules);
-                (name, TreeKind::Directory, Place::Passage(number))
+                let passage = Found::Passage(self.steps.len());
+                (self.stored(0o111, rules), TreeKind::Directory, passage)
             }
         };
         self.point(at, covered);
-        self.add(Operation::Mask { name, at: beneath(at) }, rules);
-        self.places.insert(at.clone(), place);
+        let place = self.place(at);
+        self.add(Operation::Mask { name, at: place }, rules);
+        self.places.insert(at.clone(), found);
     }
 
     fn dev(&mut self, at: &AbsolutePath, devices: &[AbsolutePath], terminal: Option<&AbsolutePath>) {
         const DEVICE: Attributes = mount::NO_SETUID | mount::NO_EXECUTION;
-        self.fresh(memory(0o755), at, DEVICE, Place::Own);
+        if self.parent(at) == Some(Found::Own) {
+            self.directory(at, 0o755);
+        } else {
+            self.private(at, 0o755, DEVICE);
+            self.seals.push(beneath(at));
+        }
         let host = AbsolutePath::root().join(b"dev");
         for name in ["null", "zero", "full", "random", "urandom", "tty"] {
             let source = host.join(name.as_bytes());
@@ -157,8 +178,8 @@ impl Tree {
             let inside = names.iter().fold(at.clone(), |path, name| path.join(name));
             self.bind(device, &inside, TreeKind::File, DEVICE, &[]);
         }
-        self.fresh(FileSystem::Terminals, &at.join(b"pts"), DEVICE, Place::Foreign);
-        self.fresh(memory(0o1777), &at.join(b"shm"), OWN, Place::Own);
+        self.fresh(FileSystem::Terminals, &at.join(b"pts"), DEVICE);
+        self.private(&at.join(b"shm"), 0o1777, OWN);
         for (name, target) in [
             ("ptmx", "pts/ptmx"),
             ("fd", "/proc/self/fd"),
@@ -168,7 +189,6 @@ impl Tree {
         ] {
             self.link(&at.join(name.as_bytes()), target.as_bytes());
         }
-        self.seals.push(beneath(at));
     }
 
     fn directory(&mut self, at: &AbsolutePath, mode: u32) {
@@ -205,22 +225,38 @@ impl Tree {
     /// Where something of fence's own is made, its ancestors included; `None` where the host's own lies.
     fn own(&mut self, at: &AbsolutePath) -> Option<(Ground, CString)> {
         let parent = at.parent()?;
-        let within = |place: &AbsolutePath| self.places.get(place).map(|kind| (place.clone(), *kind));
-        let (mounted, place) = std::iter::successors(Some(parent.clone()), AbsolutePath::parent)
-            .find_map(|ancestor| within(&ancestor))?;
-        if place == Place::Foreign {
+        let (mounted, found) = self.above(&parent)?;
+        if found == Found::Foreign {
             return None;
         }
         if parent != mounted && !self.made.contains(&parent) {
             self.directory(&parent, 0o755);
         }
-        Some(match place {
-            Place::Passage(number) => {
+        Some(match found {
+            Found::Passage(name) => {
                 let inside = at.as_bytes().strip_prefix(mounted.as_bytes()).unwrap_or_default();
-                (Ground::Masks, text(&[number.to_string().as_bytes(), inside].concat()))
+                (Ground::Store, text(&[number(name).as_bytes(), inside].concat()))
             }
             _ => (Ground::Root, beneath(at)),
         })
+    }
+
+    /// What lies at a place or is the nearest above it, and where that is.
+    fn above(&self, at: &AbsolutePath) -> Option<(AbsolutePath, Found)> {
+        std::iter::successors(Some(at.clone()), AbsolutePath::parent)
+            .find_map(|place| self.places.get(&place).map(|found| (place.clone(), *found)))
+    }
+
+    /// What the directory lies on that a place is in.
+    fn parent(&self, at: &AbsolutePath) -> Option<Found> {
+        self.above(&at.parent()?).map(|(_, found)| found)
+    }
+
+    /// A place as it is mounted at: through the host's files, or over own ground alone.
+    fn place(&self, at: &AbsolutePath) -> Place {
+        let above = std::iter::successors(at.parent(), AbsolutePath::parent);
+        let own = above.filter_map(|place| self.places.get(&place)).all(|found| *found == Found::Own);
+        if own { Place::Own(beneath(at)) } else { Place::Host(beneath(at)) }
     }
 }
 
@@ -232,8 +268,9 @@ fn attributes(writing: Writing, executing: Executing, devices: Devices) -> Attri
         | when(devices == Devices::Refused, mount::NO_DEVICES)
 }
 
-fn memory(mode: u32) -> FileSystem {
-    FileSystem::Memory { mode: text(format!("{mode:04o}").as_bytes()) }
+/// A number as a name.
+fn number(number: usize) -> CString {
+    text(number.to_string().as_bytes())
 }
 
 /// A path below the root that is being made; `.` for `/`.

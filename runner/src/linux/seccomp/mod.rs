@@ -14,7 +14,7 @@ mod interpreter;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use fence_compiler::plan::{CallRule, Condition};
 use libc::sock_filter;
@@ -95,11 +95,12 @@ pub enum FilterError {
 /// A plan that names calls, errors or arguments that do not exist.
 pub fn compile(rules: &[CallRule], architecture: Architecture) -> Result<Vec<sock_filter>, FilterError> {
     let mut refused: BTreeMap<u32, Vec<(&[Condition], u16)>> = BTreeMap::new();
+    let numbers: HashMap<&str, u32> = architecture.calls().iter().copied().collect();
     for rule in rules {
         let errno = errno(&rule.errno).ok_or_else(|| FilterError::UnknownErrno(rule.errno.clone()))?;
         for call in &rule.calls {
-            match architecture.number(call) {
-                Some(number) => refused.entry(number).or_default().push((&rule.when, errno)),
+            match numbers.get(call.as_str()) {
+                Some(number) => refused.entry(*number).or_default().push((&rule.when, errno)),
                 None if known_elsewhere(call) => {}
                 None => return Err(FilterError::UnknownCall(call.clone())),
             }

@@ -5,6 +5,7 @@
 pub(super) mod confine;
 pub(super) mod mount;
 pub(super) mod process;
+pub(super) mod processor;
 
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, FromRawFd, RawFd};

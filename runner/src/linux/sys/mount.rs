@@ -83,6 +83,14 @@ pub(in crate::linux) fn clone_tree(place: RawFd, depth: Depth) -> Result<RawFd, 
     check(unsafe { libc::syscall(libc::SYS_open_tree, place, EMPTY.as_ptr(), flags) })
 }
 
+/// Copies the mount at a path below a directory, alone, on ground where nobody else makes links; the copy is attached
+/// nowhere yet.
+pub(in crate::linux) fn clone_at(directory: RawFd, path: &CStr) -> Result<RawFd, Errno> {
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_SYMLINK_NOFOLLOW.cast_unsigned();
+    // SAFETY: the path is NUL-terminated.
+    check(unsafe { libc::syscall(libc::SYS_open_tree, directory, path.as_ptr(), flags) })
+}
+
 /// Adds attributes to a mount.
 pub(in crate::linux) fn set_attributes(
     mount: RawFd,
@@ -139,6 +147,16 @@ pub(in crate::linux) fn attach(mount: RawFd, place: RawFd) -> Result<(), Errno> 
     // SAFETY: the paths are NUL-terminated.
     check(unsafe { libc::syscall(libc::SYS_move_mount, mount, EMPTY.as_ptr(), place, EMPTY.as_ptr(), flags) })
         .map(drop)
+}
+
+/// Attaches a mount at a path below a directory, on ground where nobody else makes links.
+pub(in crate::linux) fn attach_at(mount: RawFd, directory: RawFd, path: &CStr) -> Result<(), Errno> {
+    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH;
+    // SAFETY: the paths are NUL-terminated.
+    check(unsafe {
+        libc::syscall(libc::SYS_move_mount, mount, EMPTY.as_ptr(), directory, path.as_ptr(), flags)
+    })
+    .map(drop)
 }
 
 /// Attaches a mount over everything, at `/`; processes stay where they are.
