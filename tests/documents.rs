@@ -5,41 +5,7 @@
 use fence_compiler::document::{Document, from_tree, schema};
 use serde_json::{Value, json};
 
-const EXAMPLE: &str = r#"fence 1
-policy agent "A coding agent working in one repository"
-include base
-include "./team.fence" without any-command because "commands are listed here"
-let state = ~/.local/state/agent
-allow read write $workspace, $tmp, $state because "the task itself"
-deny read write **/.env except $workspace/example/.env cheaply because "local credentials"
-never read write ~/.ssh as secrets
-deny run "git push", "npm publish" best-effort
-allow listen 3000-3999, 8080
-allow tty
-secret env ANTHROPIC_API_KEY to api.anthropic.com:443
-secret file ~/.token to api.example.com as token
-set env CI = "1" as ci
-set env LANG = C
-limit time 30m
-limit memory 4GiB best-effort because "the machine is small"
-limit memory 8GiB
-tls relaxed
-upstream http://proxy.example:3128 for *.example
-on macos {
-  allow mach-lookup com.apple.trustd.agent
-}
-on linux {
-  limit cpu 1h
-}
-test "credentials" {
-  given $home = /home/ada
-  given link $cwd/notes -> /home/ada/.ssh/id_ed25519
-  given host github.com = 203.0.113.7
-  given platform = linux
-  deny read /home/ada/.ssh/id_ed25519 by secrets
-  allow tty
-}
-"#;
+const EXAMPLE: &str = include_str!("data/example.fence");
 
 fn as_value(text: &str) -> Value {
     let parsed = fence_grammar::parse(text);

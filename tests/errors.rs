@@ -16,23 +16,31 @@ use fence_compiler::resolve::{Request, resolve};
 use fence_compiler::suite;
 use texts::{Texts, file, given};
 
-/// A `fence` block of a page.
+/// A policy of a page: a `fence` or a `yaml` block.
 #[derive(Debug)]
 struct Block {
-    /// The words behind `fence`.
+    /// What its file is called.
+    name: &'static str,
+    /// The words behind `fence` or `yaml`.
     words: Vec<String>,
     text: String,
 }
 
 fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let mut parts = page.split("```fence");
-    parts.next();
-    for part in parts {
-        let (head, rest) = part.split_once('\n').expect("a block has lines");
-        let (text, _) = rest.split_once("```").expect("a block ends");
-        let words = head.split_whitespace().map(str::to_owned).collect();
-        blocks.push(Block { words, text: text.to_owned() });
+    let mut rest = page;
+    while let Some((_, block)) = rest.split_once("```") {
+        let (head, text) = block.split_once('\n').expect("a block has lines");
+        let (text, after) = text.split_once("```").expect("a block ends");
+        rest = after;
+        let (form, words) = head.split_once(' ').unwrap_or((head, ""));
+        let name = match form {
+            "fence" => "policy.fence",
+            "yaml" => "policy.fence.yaml",
+            _ => continue,
+        };
+        let words = words.split_whitespace().map(str::to_owned).collect();
+        blocks.push(Block { name, words, text: text.to_owned() });
     }
     blocks
 }
@@ -51,12 +59,9 @@ impl Block {
 fn findings(block: &Block, beside: &BTreeMap<String, String>) -> (Vec<Diagnostic>, String) {
     let texts = Texts(beside.iter().map(|(name, text)| (name.clone(), text.clone())).collect());
     let mut texts = texts;
-    texts.0.insert("policy.fence".to_owned(), block.text.clone());
-    let main = if block.value("as") == Some("rule") {
-        given(&block.text)
-    } else {
-        file("policy.fence", &block.text)
-    };
+    texts.0.insert(block.name.to_owned(), block.text.clone());
+    let main =
+        if block.value("as") == Some("rule") { given(&block.text) } else { file(block.name, &block.text) };
     let set = block.value("set").and_then(|set| set.split_once('=')).into_iter();
     let set = set.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let resolved = resolve(&Request { mains: vec![main], set, above: Vec::new() }, &texts);

@@ -68,6 +68,13 @@ pub(crate) fn is_forbidden(c: char) -> bool {
     c.is_control() || c.is_whitespace() || is_invisible(c)
 }
 
+/// What a character is called that may stand nowhere in a policy, in whichever form it is written; `at` is its
+/// offset in the text. `None`: it may stand there.
+#[must_use]
+pub fn forbidden(c: char, at: usize) -> Option<&'static str> {
+    is_forbidden(c).then(|| description(c, at))
+}
+
 /// One run of one forbidden character.
 struct Place {
     range: Range<usize>,

@@ -2,7 +2,7 @@
 
 use crate::Span;
 
-/// One mistake in a policy's text.
+/// One mistake in a policy's text, in whichever form it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
     /// The kind of mistake.
@@ -102,4 +102,16 @@ kinds! {
     UnknownVersion,
     /// More mistakes than one run tells.
     TooManyErrors,
+    /// A text that is no YAML or JSON where it must be.
+    NotData,
+    /// Something that YAML has and a policy has no use for: a tag, an anchor, an alias, a further document.
+    ForeignFeature,
+    /// A key that stands twice in one map.
+    DuplicateKey,
+    /// A key that means nothing where it stands.
+    UnknownKey,
+    /// A list, a map or a text where another of them must stand.
+    WrongShape,
+    /// A value that YAML reads as something other than the text it looks like, unless quotes stand around it.
+    QuotesNeeded,
 }

@@ -10,6 +10,7 @@ mod characters;
 mod error;
 mod escape;
 mod lower;
+mod name;
 mod parse;
 mod span;
 mod suggestion;
@@ -17,8 +18,10 @@ mod syntax;
 pub mod tree;
 mod word;
 
+pub use characters::forbidden;
 pub use error::{SyntaxError, SyntaxErrorKind};
 pub use escape::quote;
+pub use name::Name;
 pub use parse::{LeftOut, Parsed, parse};
 pub use span::{Span, Spanned};
 pub use suggestion::did_you_mean;

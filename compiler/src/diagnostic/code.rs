@@ -77,6 +77,18 @@ codes! {
     UnknownVersion = "0121" Error,
     /// More mistakes than one run tells.
     TooManyErrors = "0122" Error,
+    /// A text that is no YAML or JSON where it must be.
+    NotData = "0130" Error,
+    /// Something that YAML has and a policy has no use for: a tag, an anchor, an alias, a further document.
+    ForeignFeature = "0131" Error,
+    /// A key that stands twice in one map.
+    DuplicateKey = "0132" Error,
+    /// A key that means nothing where it stands.
+    UnknownKey = "0133" Error,
+    /// A list, a map or a text where another of them must stand.
+    WrongShape = "0134" Error,
+    /// A value that YAML reads as something other than the text it looks like.
+    QuotesNeeded = "0135" Error,
     /// A limit's value that is no number with a unit of its kind.
     BadLimit = "0202" Error,
     /// A limit of nothing, or one too large to count.

@@ -1,13 +1,15 @@
 //! The surface policy: what was written, as data, whichever form it was written in.
 //!
-//! A `.fence` text comes here from its syntax tree ([`from_tree`]), a YAML or JSON text through serde. Both are the
-//! same statements with the same meaning; `schemas/policy.schema.json` is generated from these types. Nothing is
+//! Whatever form it has ([`Form`]), a policy is read into one syntax tree and comes here from it ([`from_tree`]): the
+//! same statements with the same meaning. `schemas/policy.schema.json` is generated from these types. Nothing is
 //! interpreted yet: items, values and labels are the texts that stood there.
 //!
-//! Every text that a diagnostic may point to is a [`Spanned`]; in YAML and JSON it is the plain text, and its place
-//! is [`Span::NONE`].
+//! Every text that a diagnostic may point to is a [`Spanned`]. In YAML and JSON it is the plain text: [`data`] reads
+//! them with their places; what serde makes of a value has the place [`Span::NONE`].
 
 mod action;
+pub mod data;
+mod form;
 mod lower;
 mod one_or_many;
 mod rule;
@@ -16,6 +18,7 @@ mod spanned;
 mod test;
 
 pub use action::{Action, Effect, LimitKind, PlatformName, TlsMode, Verdict};
+pub use form::{Form, read};
 pub use lower::from_tree;
 pub use one_or_many::OneOrMany;
 pub use rule::{Clause, Note, Rule};

@@ -3,14 +3,14 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use fence_grammar::{LeftOut, Parsed, SyntaxError, did_you_mean, parse};
+use fence_grammar::{LeftOut, Parsed, SyntaxError, did_you_mean};
 
 use super::findings::{Findings, place};
 use super::prepared::{Prepared, Prior, Role};
 use super::without::{self, Note};
 use super::{Request, Units};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::document::{Document, from_tree};
+use crate::document::{Document, from_tree, read};
 use crate::source::{LoadError, Loader, Origin, Reference, Source, SourceId, Sources};
 
 /// The most texts that one policy may be made of.
@@ -274,8 +274,13 @@ fn cycles(graph: &Graph, findings: &mut Findings) {
 
 /// What an `include` names: a path if it holds a slash or ends like a policy's file, else a name.
 pub(super) fn reference(text: &str) -> Reference<'_> {
+    if is_path(text) { Reference::Path(text) } else { Reference::Name(text) }
+}
+
+/// Whether what an `include` names is a path.
+pub(crate) fn is_path(text: &str) -> bool {
     let file = [".fence", ".yaml", ".yml", ".json"].iter().any(|end| text.ends_with(end));
-    if text.contains('/') || file { Reference::Path(text) } else { Reference::Name(text) }
+    text.contains('/') || file
 }
 
 /// How a text is read.
@@ -309,7 +314,7 @@ impl Loaded {
             let (parsed, notes) = (Parsed::default(), OnceCell::from(notes));
             return Loaded { source, document, parsed, sha256: Some(sha256), notes, prior: Some(prior) };
         }
-        let mut parsed = parse(&source.text);
+        let mut parsed = read(&source);
         let document = from_tree(std::mem::take(&mut parsed.file));
         Loaded { source, document, parsed, sha256: None, notes: OnceCell::new(), prior: None }
     }

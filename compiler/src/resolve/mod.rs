@@ -27,6 +27,7 @@ use crate::policy::{Policy, RuleId, SourceRecord, Test};
 use crate::source::{Loader, Origin, Source, Sources};
 use effect::Force;
 use findings::Findings;
+pub(crate) use graph::is_path;
 use graph::{Graph, Unit};
 pub use prepared::prepare;
 use rule::Draft;

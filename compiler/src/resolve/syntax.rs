@@ -74,5 +74,11 @@ pub(super) fn code(kind: SyntaxErrorKind) -> Code {
         SyntaxErrorKind::MisplacedStatement => Code::MisplacedStatement,
         SyntaxErrorKind::UnknownVersion => Code::UnknownVersion,
         SyntaxErrorKind::TooManyErrors => Code::TooManyErrors,
+        SyntaxErrorKind::NotData => Code::NotData,
+        SyntaxErrorKind::ForeignFeature => Code::ForeignFeature,
+        SyntaxErrorKind::DuplicateKey => Code::DuplicateKey,
+        SyntaxErrorKind::UnknownKey => Code::UnknownKey,
+        SyntaxErrorKind::WrongShape => Code::WrongShape,
+        SyntaxErrorKind::QuotesNeeded => Code::QuotesNeeded,
     }
 }

@@ -3,12 +3,13 @@
 use pest::iterators::Pair;
 
 use super::Lowering;
-use super::item::{Name, one_of};
+use super::item::one_of;
 use super::kind::Kind;
 use super::list::Items;
 use super::parts::{Parts, extent, span};
 use crate::error::{SyntaxError, SyntaxErrorKind};
 use crate::escape::quote;
+use crate::name::Name;
 use crate::syntax::Rule;
 use crate::tree::{Note, Text};
 use crate::{Span, Spanned};

@@ -6,6 +6,7 @@ use super::parts::{Parts, leaves, span};
 use super::{Lowering, shown};
 use crate::error::{SyntaxError, SyntaxErrorKind};
 use crate::escape::{Fault, quote, unescape};
+use crate::name::Name;
 use crate::syntax::Rule;
 use crate::tree::{Quoting, Text};
 use crate::{Span, Spanned, did_you_mean};
@@ -15,14 +16,6 @@ use crate::{Span, Spanned, did_you_mean};
 pub(super) enum Strings {
     Closed,
     Unclosed,
-}
-
-/// What a name is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Name {
-    Label,
-    Policy,
-    Variable,
 }
 
 impl Lowering<'_> {
@@ -152,11 +145,7 @@ impl Lowering<'_> {
         if what.accepts(&text.text) {
             return Some(Spanned::new(text.text, text.span));
         }
-        let (noun, characters) = match what {
-            Name::Label => ("label", "`a`-`z`, digits and `-`"),
-            Name::Policy => ("policy name", "`a`-`z`, digits and `-`"),
-            Name::Variable => ("variable name", "`a`-`z`, digits and `_`"),
-        };
+        let (noun, characters) = what.described();
         let error = SyntaxError::new(
             SyntaxErrorKind::InvalidName,
             text.span,
@@ -229,21 +218,6 @@ impl Lowering<'_> {
             self.missing(kind, parts.last(), what);
         }
         item
-    }
-}
-
-impl Name {
-    fn accepts(self, name: &str) -> bool {
-        let joint = if self == Name::Variable { '_' } else { '-' };
-        name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == joint)
-    }
-
-    /// The name that was likely meant, if it is one.
-    fn mended(self, name: &str) -> Option<String> {
-        let joint = if self == Name::Variable { "_" } else { "-" };
-        let name = name.trim_start_matches('$').to_lowercase().replace(['-', '_', ' ', '.', '/'], joint);
-        self.accepts(&name).then_some(name)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use pest::iterators::Pair;
 
-use super::item::Name;
 use super::kind::{Kind, meant_clause};
 use super::parts::span;
 use super::{Lowering, behind};
 use crate::error::{SyntaxError, SyntaxErrorKind};
+use crate::name::Name;
 use crate::syntax::Rule;
 use crate::tree::{Quoting, Text};
 use crate::{Span, Spanned};

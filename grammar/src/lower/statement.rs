@@ -3,13 +3,13 @@
 use pest::iterators::Pair;
 
 use super::clause::Clauses;
-use super::item::Name;
 use super::kind::{Block, Kind};
 use super::list::Items;
 use super::parts::{Parts, extent, is_item, span};
 use super::{Lowering, behind, shown};
 use crate::error::{SyntaxError, SyntaxErrorKind};
 use crate::escape::quote;
+use crate::name::Name;
 use crate::syntax::Rule;
 use crate::tree::{
     Header, Include, Let, Limit, LimitKind, Quoting, Secret, SecretHolder, Set, Statement, Text, TlsMode,

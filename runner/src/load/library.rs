@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -49,10 +48,6 @@ impl Library {
             std::io::ErrorKind::PermissionDenied => ReadError::System("permission denied".to_owned()),
             _ => ReadError::System(error.to_string()),
         })?;
-        let data = ["yaml", "yml", "json"].iter().any(|ending| path.extension() == Some(OsStr::new(ending)));
-        if data {
-            return Err(ReadError::Data);
-        }
         let path = AbsolutePath::new(real.as_os_str().as_bytes()).ok_or(ReadError::Missing)?;
         let text = read(&path, Trustees::Anybody)?;
         Ok(Source { name: display_name(&path, &self.cwd), origin: Origin::File(path), text })

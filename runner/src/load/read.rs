@@ -40,9 +40,6 @@ pub enum ReadError {
     /// It is not text.
     #[error("not UTF-8 at byte {0}")]
     NotText(usize),
-    /// It is written as YAML or JSON.
-    #[error("this version reads no policies in YAML or JSON; write it as a `.fence` text")]
-    Data,
     /// Somebody else owns it.
     #[error("owned by user {owner}; only you or root may own it: chown it")]
     Owner {
