@@ -6,6 +6,7 @@ use fence_compiler::decide::decide;
 use fence_compiler::pattern::{ConnectPattern, DomainName, PortRange};
 use fence_compiler::policy::{Effect, Policy, Rule, RuleId, Subject};
 use fence_compiler::question::{Decision, Destination, Question, Reason, Verdict};
+use fence_compiler::reach::ports_of;
 use fence_compiler::world::World;
 
 use super::destination::{Host, Target};
@@ -68,33 +69,16 @@ impl Judge {
 
     /// The ports at which a name may be connected to, whatever its addresses.
     pub(super) fn ports(&self, name: &DomainName) -> Vec<PortRange> {
-        let mut allowed: Vec<PortRange> = Vec::new();
-        let bounds = self.bounds();
-        for (index, low) in bounds.iter().enumerate() {
-            let high = bounds.get(index + 1).map_or(u16::MAX, |next| next - 1);
-            let target = Target { host: Host::Name(name.clone()), port: *low };
-            if self.connect(&target).verdict == Verdict::Denied {
-                continue;
-            }
-            match allowed.last_mut() {
-                Some(last) if u32::from(last.high) + 1 == u32::from(*low) => last.high = high,
-                _ => allowed.push(PortRange { low: *low, high }),
-            }
-        }
-        allowed
+        ports_of(&self.policy, &self.world, name).ranges().to_vec()
     }
 
-    /// The decision about a name at its best port: allowed if it is at any.
+    /// The decision about a name at the first of its ports; at all ports, if it has none.
     pub(super) fn name(&self, name: &DomainName) -> Decision {
         let at = |port| self.connect(&Target { host: Host::Name(name.clone()), port });
-        let all = self.bounds().into_iter().map(at);
-        let mut refused = None;
-        for decision in all {
-            if decision.verdict == Verdict::Allowed {
-                return decision;
-            }
-            refused = Some(merged(refused, decision));
+        if let Some(first) = self.ports(name).first() {
+            return at(first.low);
         }
+        let refused = self.bounds().into_iter().map(at).fold(None, |all, next| Some(merged(all, next)));
         refused.unwrap_or(Decision {
             verdict: Verdict::Denied,
             reason: Reason::NothingAllows,

@@ -28,19 +28,19 @@ mod server;
 mod socks;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tunnel;
 mod upstream;
 #[allow(unsafe_code)]
 mod watched;
 
-use std::net::SocketAddrV4;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 
-use fence_compiler::pattern::PortRange;
+use fence_compiler::plan::JudgedNetwork;
 use fence_compiler::policy::Policy;
 use fence_compiler::world::World;
-use ipnet::Ipv4Net;
 
 use crate::audit::Event;
 
@@ -60,24 +60,6 @@ pub struct Inside {
     pub log: Option<OwnedFd>,
 }
 
-/// What is served.
-#[derive(Clone, Debug)]
-pub struct Network {
-    /// Which addresses inside stand for names, by the ports at which these may be connected to.
-    pub names: Vec<NameBlock>,
-    /// Where the listener is spoken to as a proxy.
-    pub proxy: SocketAddrV4,
-}
-
-/// Addresses inside that stand for names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NameBlock {
-    /// The addresses.
-    pub block: Ipv4Net,
-    /// The ports that lead to the proxy there.
-    pub ports: Vec<PortRange>,
-}
-
 /// Everything that decides.
 #[derive(Clone, Debug)]
 pub struct Setting {
@@ -86,7 +68,7 @@ pub struct Setting {
     /// The values of its variables.
     pub world: World,
     /// The addresses inside.
-    pub network: Network,
+    pub network: JudgedNetwork,
     /// The proxies that the caller's own environment names.
     pub callers: Callers,
 }

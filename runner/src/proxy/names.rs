@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use fence_compiler::pattern::{DomainName, PortRange};
+use fence_compiler::plan::NameBlock;
 
-use super::NameBlock;
-
-/// The names that have an address inside, at most this many: none is ever taken away from one.
+/// How many names have an address inside, at most: none is ever taken away from one.
 const MOST: usize = 16_384;
 
 /// The addresses that were given to names.
@@ -60,11 +59,6 @@ impl Names {
     /// The name behind an address.
     pub(super) fn name(&self, address: Ipv4Addr) -> Option<&DomainName> {
         self.by_address.get(&address)
-    }
-
-    /// Whether an address could stand for a name.
-    pub(super) fn contains(&self, address: Ipv4Addr) -> bool {
-        self.blocks.iter().any(|block| block.block.contains(&address))
     }
 
     /// The block with the fewest ports that has all of these.

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use fence_compiler::plan::POOL;
 use fence_compiler::question::{Decision, Verdict};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UdpSocket};
@@ -217,7 +218,7 @@ impl Server {
         let names = self.names.borrow();
         match names.name(address) {
             Some(name) => Ok(Target { host: Host::Name(name.clone()), port: target.port }),
-            None if names.contains(address) => {
+            None if POOL.contains(&address) => {
                 let why = "no name stands for this address: the program did not ask for it in this run";
                 Err(Refusal::closed("connect", target.to_string(), why))
             }

@@ -1,0 +1,10 @@
+//! The proxy on loopback, without any namespace.
+
+mod exchange;
+mod memory;
+mod names;
+mod relay;
+mod scene;
+mod socks;
+mod transparent;
+mod upstream;
