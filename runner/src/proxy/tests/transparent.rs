@@ -26,9 +26,10 @@ fn hello(name: &str) -> Vec<u8> {
 
 /// What comes back of some bytes, and how the connection ended.
 async fn sent(mut stream: TcpStream, bytes: &[u8]) -> (Vec<u8>, Option<ErrorKind>) {
-    if stream.write_all(bytes).await.is_ok() {
-        let _ = stream.shutdown().await;
+    if let Err(error) = stream.write_all(bytes).await {
+        return (Vec::new(), Some(error.kind()));
     }
+    let _ = stream.shutdown().await;
     let mut back = Vec::new();
     let ended = stream.read_to_end(&mut back).await;
     (back, ended.err().map(|error| error.kind()))
