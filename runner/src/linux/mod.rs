@@ -14,6 +14,7 @@ mod operation;
 mod parent;
 mod sandbox;
 pub mod seccomp;
+pub(crate) mod serving;
 #[allow(unsafe_code)]
 mod sys;
 mod tree;

@@ -26,8 +26,9 @@ use super::relay::{Ending, Pipes};
 use super::report::Report;
 use super::resolve::{Resolver, Source};
 use super::watched::{is_ready, watched};
-use super::{Inside, ServeError, Setting, Summary, Watch, door, responder, upstream};
+use super::{Inside, ServeError, Setting, Summary, Watch, door, packets, responder, upstream};
 use crate::audit::{Event, EventSource};
+use crate::linux::serving;
 
 /// How long what was sent before the sandbox ended may take to be passed on.
 const LAST: Duration = Duration::from_secs(2);
@@ -83,6 +84,9 @@ pub(super) fn serve(
         let listener = listener(inside.listener).map_err(error("accept connections"))?;
         let udp = socket(inside.resolver_udp).map_err(error("answer questions for names"))?;
         let tcp = self::listener(inside.resolver_tcp).map_err(error("answer questions for names"))?;
+        serving::confine()
+            .map_err(|refused| error("give up rights")(io::Error::other(refused.to_string())))?;
+        let packets = inside.log.map(|log| tokio::task::spawn_local(packets::told(server.clone(), log)));
         let serving = [
             tokio::task::spawn_local(accept(server.clone(), listener, most, Rc::new(Kernel))),
             tokio::task::spawn_local(responder::by_udp(server.clone(), Rc::new(udp))),
@@ -109,6 +113,7 @@ pub(super) fn serve(
         };
         let _ = timeout(LAST, rest).await;
         serving.iter().for_each(tokio::task::JoinHandle::abort);
+        packets.iter().for_each(tokio::task::JoinHandle::abort);
         Ok(())
     });
     drop(local);

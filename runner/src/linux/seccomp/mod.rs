@@ -54,6 +54,11 @@ impl Architecture {
         }
     }
 
+    /// The names of all calls.
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+        self.calls().iter().map(|(name, _)| *name)
+    }
+
     /// The number of a call.
     #[must_use]
     pub fn number(self, name: &str) -> Option<u32> {

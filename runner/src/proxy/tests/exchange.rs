@@ -213,3 +213,67 @@ fn a_server_that_closes_between_requests_is_asked_anew() {
         assert_eq!(back.matches("until the end").count(), 3, "{back}");
     });
 }
+
+/// A line of the table of requests.
+#[derive(serde::Deserialize)]
+struct Case {
+    name: String,
+    send: String,
+    answers: Vec<u16>,
+    passed: usize,
+    #[serde(default)]
+    why: String,
+}
+
+#[test]
+fn requests_are_answered_as_the_table_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/proxy/requests.yaml");
+    let cases: Vec<Case> = serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    run(async move {
+        for case in cases {
+            let (port, seen) = web().await;
+            let scene = Scene::with_port(port, "").await;
+            let mut stream = scene.to_proxy().await;
+            let send = case.send.replace("{h}", &format!("a.example:{port}"));
+            stream.write_all(send.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let (back, _) = all(&mut stream).await;
+            let answers: Vec<u16> =
+                back.split("HTTP/1.").skip(1).filter_map(|answer| answer.get(2..5)?.parse().ok()).collect();
+            assert_eq!(answers, case.answers, "{}: {back}", case.name);
+            assert!(back.contains(&case.why), "{}: {back}", case.name);
+            let seen = String::from_utf8_lossy(&seen.borrow()).into_owned();
+            assert_eq!(seen.matches(" HTTP/1.1\r\n").count(), case.passed, "{}: {seen}", case.name);
+            assert!(!seen.contains("b.example"), "{}: {seen}", case.name);
+            let refused = case.answers.iter().filter(|status| **status >= 400).count();
+            assert_eq!(scene.refused().len(), refused, "{}", case.name);
+        }
+    });
+}
+
+#[test]
+fn a_broken_body_breaks_both_connections() {
+    run(async {
+        for body in [
+            "3\nabc\r\n0\r\n\r\n",
+            "3\r\nabcX0\r\n\r\n",
+            "-1\r\n\r\n",
+            "fffffffffffffffff\r\n",
+            "0\r\nHost: b\r\n\r\n",
+        ] {
+            let (port, seen) = web().await;
+            let scene = Scene::with_port(port, "").await;
+            let mut stream = scene.to_proxy().await;
+            let head = format!(
+                "POST http://a.example:{port}/ HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n"
+            );
+            stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+            let hidden = format!("GET http://b.example:{port}/ HTTP/1.1\r\nHost: b.example\r\n\r\n");
+            let _ = stream.write_all(hidden.as_bytes()).await;
+            let (back, _) = all(&mut stream).await;
+            assert!(!back.contains("200 OK"), "{body:?}: {back}");
+            let seen = String::from_utf8_lossy(&seen.borrow()).into_owned();
+            assert!(!seen.ends_with("0\r\n\r\n") && !seen.contains("b.example"), "{body:?}: {seen:?}");
+        }
+    });
+}
