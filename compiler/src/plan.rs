@@ -109,6 +109,13 @@ pub enum Mount {
         /// Further devices of the host, by path.
         devices: Vec<AbsolutePath>,
     },
+    /// A file of fence's own that programs resolve names by, read-only.
+    Names {
+        /// Where; the host's file there is covered, or there is none.
+        at: AbsolutePath,
+        /// Which of them.
+        file: NamesFile,
+    },
     /// An empty file system of this run alone, gone at its end.
     Private {
         /// Where.
@@ -118,6 +125,18 @@ pub enum Mount {
         /// Whether what lies there may be executed.
         executing: Executing,
     },
+}
+
+/// A file that programs resolve names by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NamesFile {
+    /// `/etc/hosts`: loopback and the machine's own name.
+    Hosts,
+    /// `/etc/resolv.conf`: fence's resolver.
+    Resolver,
+    /// `/etc/nsswitch.conf`: files, then the resolver.
+    Order,
 }
 
 /// What is mounted.

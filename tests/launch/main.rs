@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod life;
+mod network;
 mod plan;
 mod sees;
 mod terminal;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
         return drive(plan, command);
     }
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let cases: Vec<Case> = [sees::CASES, life::CASES, terminal::CASES, told::CASES].concat();
+    let cases: Vec<Case> = [sees::CASES, network::CASES, life::CASES, terminal::CASES, told::CASES].concat();
     if arguments.iter().any(|argument| argument == "--list") {
         cases.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
@@ -62,8 +63,11 @@ fn drive(plan: &str, command: &[String]) -> ExitCode {
         ["PATH=/usr/bin:/bin", "HOME=/nowhere", "TERM=xterm"].map(|text| CString::new(text).unwrap());
     let command = Command { program: argv[0].clone(), argv, environment: environment.to_vec() };
     let options = Options { timings: Timings::Off, standard: Standard::Released };
-    match fence::linux::run(&plan, &command, &options) {
-        Ok(outcome) => ExitCode::from(u8::try_from(outcome.exit_code()).unwrap()),
+    let mut says = network::Says;
+    let attendant: Option<&mut dyn fence::launch::Attendant> =
+        if std::env::var_os("DRIVER_ATTENDS").is_some() { Some(&mut says) } else { None };
+    match fence::linux::run_attended(&plan, &command, &options, attendant) {
+        Ok((outcome, _)) => ExitCode::from(u8::try_from(outcome.exit_code()).unwrap()),
         Err(error) => {
             eprintln!("fence: {error}");
             ExitCode::from(u8::try_from(error.exit_code()).unwrap())

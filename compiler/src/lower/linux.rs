@@ -6,7 +6,9 @@ use super::calls::{self, Choices};
 use super::claims::{self, Findings, is_for_linux};
 use super::features::{self, WritableCode};
 use super::report::Report;
-use super::{acceptance, commands, devices, environment, judgement, limits, mounts, names, network, sockets};
+use super::{
+    acceptance, commands, devices, environment, judgement, limits, mounts, names, naming, network, sockets,
+};
 use super::{region, tree, unset, values};
 use crate::diagnostic::Diagnostic;
 use crate::fidelity::{Enforced, Enforcement, Mechanism};
@@ -43,13 +45,14 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
     sockets::close(host, files, &mut claims, &mut findings);
     let devices = devices::allowed(policy, &values, files, &claims, &mut findings);
     let regions = region::survey(&claims, &cwd, files);
-    let file_tree = mounts::build(&claims, &regions, devices, &host.features);
+    let mut file_tree = mounts::build(&claims, &regions, devices, &host.features);
     judgement::judge(policy, &claims, &regions, &file_tree, &mut findings);
 
     features::judge(policy, &host.features, &mut findings);
     let open = names::open_calls(policy, &mut findings);
     let network = network::plan(policy, host, &values);
     network::judge(policy, &network, &mut findings);
+    naming::place(&network, &regions, &mut file_tree, files);
     let environment = environment::plan(policy, host, &values, &network, &mut findings);
     let code = if file_tree.writable_executable { WritableCode::Somewhere } else { WritableCode::Nowhere };
     let (memfd, memory_files) = features::memory_files(&host.features, code);

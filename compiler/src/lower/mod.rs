@@ -15,6 +15,7 @@ mod judgement;
 mod limits;
 mod mounts;
 mod names;
+mod naming;
 mod network;
 mod region;
 mod report;

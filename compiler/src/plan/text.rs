@@ -91,6 +91,7 @@ fn mount_line(mount: &Mount, policy: &Policy) -> String {
             let more: String = devices.iter().map(|device| format!(", {device}")).collect();
             format!("dev       {at} (minimal{more})")
         }
+        Mount::Names { at, .. } => format!("names     {at} (fence's own)"),
         Mount::Private { at, executing, .. } => {
             let how = if *executing == Executing::Refused { "empty, noexec" } else { "empty" };
             format!("private   {at} ({how})")

@@ -76,6 +76,11 @@ impl<'a> Model<'a> {
                 );
                 matches!(&before, Seen::Host { entry: Entry::Directory, writing: Writing::Allowed, .. })
             }
+            Mount::Names { .. } => {
+                can_be_made
+                    || matches!(before, Seen::Host { entry: Entry::File, .. })
+                    || before == Seen::Missing
+            }
             Mount::Proc { .. } | Mount::Dev { .. } | Mount::Private { .. } => {
                 can_be_made || matches!(before, Seen::Host { entry: Entry::Directory, .. })
             }
@@ -108,7 +113,7 @@ impl<'a> Model<'a> {
                 }
             }
             Some((_, Mount::Proc { .. } | Mount::Dev { .. })) => Seen::Fixed,
-            Some((_, Mount::Private { at, .. })) if at == path => Seen::Fixed,
+            Some((_, Mount::Private { at, .. } | Mount::Names { at, .. })) if at == path => Seen::Fixed,
             Some((_, Mount::Mask { at, .. })) if at == path => Seen::Own,
             ground => {
                 let from = ground.map_or(0, |(number, _)| number);
@@ -186,6 +191,7 @@ fn at(mount: &Mount) -> &AbsolutePath {
         | Mount::Pin { at, .. }
         | Mount::Proc { at, .. }
         | Mount::Dev { at, .. }
+        | Mount::Names { at, .. }
         | Mount::Private { at, .. } => at,
     }
 }

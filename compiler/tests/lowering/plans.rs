@@ -54,6 +54,7 @@ fn mount_line(mount: &Mount) -> String {
         Mount::Pin { at, rules: by } => format!("pin {at}{}", rules(by)),
         Mount::Proc { at, how } => format!("proc {at} {how:?}"),
         Mount::Dev { at, devices } => format!("dev {at} {devices:?}"),
+        Mount::Names { at, file } => format!("names {at} {file:?}"),
         Mount::Private { at, mode, executing } => format!("private {at} {mode:04o} {executing:?}"),
     }
 }

@@ -15,6 +15,8 @@ mod policy;
 pub(crate) mod remedy;
 mod run;
 mod screen;
+#[cfg(target_os = "linux")]
+mod serving;
 mod show;
 mod teaching;
 mod trust;

@@ -19,6 +19,8 @@ use super::arguments::Run;
 use super::policy::{How, enter, has_errors, load, refuse_home_in_tmp, refuse_wide_workspace};
 use super::remedy::{reasons, remedy};
 use super::screen::{Screen, Verbosity};
+#[cfg(target_os = "linux")]
+use super::serving::{self, Serving};
 use super::{artifact, distrust, fidelity, words};
 use crate::audit::{Event, EventSource, Log, visible};
 use crate::host::{ProbedFiles, Surroundings};
@@ -290,7 +292,7 @@ impl Started<'_> {
     fn launch(mut self, command: &launch::Command) -> anyhow::Result<u8> {
         let timings = if self.arguments.timings { Timings::On } else { Timings::Off };
         let options = Options { timings, standard: Standard::Released };
-        let (outcome, measured) = match start(&self.prepared.plan, command, &options) {
+        let (outcome, measured) = match self.start(command, &options)? {
             Ok(ended) => ended,
             Err(error) => {
                 self.screen.say(&visible(&error.to_string()));
@@ -310,6 +312,23 @@ impl Started<'_> {
             self.timed_out(command)?;
         }
         Ok(u8::try_from(outcome.exit_code() & 0xff).unwrap_or(FAILED))
+    }
+
+    /// Starts the command, and serves its connections until it has ended.
+    #[cfg(target_os = "linux")]
+    fn start(&mut self, command: &launch::Command, options: &Options) -> anyhow::Result<Ended> {
+        let plan = &self.prepared.plan;
+        let Some(mut serving) = Serving::new(self.prepared, self.log.as_mut()) else {
+            return Ok(crate::linux::run_attended(plan, command, options, None));
+        };
+        let ended = crate::linux::run_attended(plan, command, options, Some(&mut serving));
+        serving::tell(&serving.summary, self.screen);
+        serving.unwritten.map_or(Ok(ended), |error| Err(error.into()))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn start(&mut self, _: &launch::Command, _: &Options) -> anyhow::Result<Ended> {
+        Ok(Err(launch::Error::Plan("this version runs commands on Linux only".to_owned())))
     }
 
     /// Tells and logs that a limit ended the command.
@@ -332,23 +351,8 @@ impl Started<'_> {
     }
 }
 
-#[cfg(target_os = "linux")]
-fn start(
-    plan: &LinuxPlan,
-    command: &launch::Command,
-    options: &Options,
-) -> Result<(Outcome, Vec<launch::Timing>), launch::Error> {
-    crate::linux::run_measured(plan, command, options)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn start(
-    _: &LinuxPlan,
-    _: &launch::Command,
-    _: &Options,
-) -> Result<(Outcome, Vec<launch::Timing>), launch::Error> {
-    Err(launch::Error::Plan("this version runs commands on Linux only".to_owned()))
-}
+/// How a command ended and what each phase took, or why there was none.
+type Ended = Result<(Outcome, Vec<launch::Timing>), launch::Error>;
 
 /// Whether a file lies where the sandbox has a directory of its own.
 fn hidden(program: &Program) -> bool {

@@ -39,6 +39,9 @@ pub enum Error {
     /// The plan asks for something that this part of fence does not know.
     #[error("{0}")]
     Plan(String),
+    /// The network of the sandbox cannot be served.
+    #[error("{0}")]
+    Serve(String),
     /// The sandbox's first process ended without a word.
     #[error(
         "the first process of the sandbox was ended by {0}; nothing of the command is left, run it again"

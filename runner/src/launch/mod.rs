@@ -1,11 +1,15 @@
 //! Starting a command in a sandbox: what every platform shares.
 
+#[cfg(target_os = "linux")]
+mod attendant;
 mod error;
 mod owner;
 mod timing;
 
 use std::ffi::CString;
 
+#[cfg(target_os = "linux")]
+pub use attendant::{Attendant, Sockets};
 pub use error::{Error, ExecProblem};
 pub use owner::{ForeignOwner, Reach, unreachable_owner};
 pub use timing::{Phase, Timing};

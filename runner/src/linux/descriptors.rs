@@ -197,6 +197,7 @@ fn of_the_host(path: &AbsolutePath, plan: &LinuxPlan) -> bool {
     let covering = plan.mounts.iter().rfind(|mount| match mount {
         Mount::Tree { at, .. }
         | Mount::Mask { at, .. }
+        | Mount::Names { at, .. }
         | Mount::Private { at, .. }
         | Mount::Proc { at, .. }
         | Mount::Dev { at, .. } => path.is_within(at),
@@ -214,6 +215,7 @@ fn mounted(path: &AbsolutePath, plan: &LinuxPlan) -> (bool, bool) {
                 rights = (true, *writing == Writing::Allowed);
             }
             Mount::Mask { at, .. }
+            | Mount::Names { at, .. }
             | Mount::Private { at, .. }
             | Mount::Proc { at, .. }
             | Mount::Dev { at, .. }

@@ -62,6 +62,7 @@ fn comes_inside(at: &AbsolutePath, mounts: &[Mount]) -> bool {
     let covering = mounts.iter().rfind(|mount| match mount {
         Mount::Tree { at: top, .. }
         | Mount::Mask { at: top, .. }
+        | Mount::Names { at: top, .. }
         | Mount::Private { at: top, .. }
         | Mount::Proc { at: top, .. }
         | Mount::Dev { at: top, .. } => at.is_within(top),

@@ -83,6 +83,7 @@ fn explanation(operation: &Operation, errno: Errno) -> (String, String) {
         Operation::Store | Operation::EmptyRoot { .. } | Operation::AttachRoot => {
             ("making the root of the sandbox".to_owned(), NO_NAMESPACES.to_owned())
         }
+        Operation::Fill { .. } => ("writing the files that names are resolved by".to_owned(), doctor()),
         Operation::Directory { path, .. } | Operation::File { path, .. } | Operation::Link { path, .. } => {
             (format!("making `{}` inside", inside(path)), changed(path))
         }
@@ -101,6 +102,16 @@ fn explanation(operation: &Operation, errno: Errno) -> (String, String) {
             "the root directory here is not a mount of its own (a chroot): run fence outside of it".to_owned(),
         ),
         Operation::Loopback => ("switching the loopback interface on".to_owned(), doctor()),
+        Operation::Netlink { .. } => ("routing what is sent inside to fence".to_owned(), doctor()),
+        Operation::Firewall { .. } => (
+            "making the rules that judge connections (nftables)".to_owned(),
+            "the kernel needs `nf_tables` with its `inet` tables, `nft_redir`, `nft_reject_inet` and `nft_ct`: load these modules (`modprobe nf_tables nft_redir nft_reject_inet nft_ct`), or allow no connection".to_owned(),
+        ),
+        Operation::HandOver { .. } => ("making the sockets that connections are judged at".to_owned(), doctor()),
+        Operation::Hold { .. } => (
+            "keeping ports of the host's loopback from being bound inside".to_owned(),
+            "too many files are open: raise `ulimit -n`, or name fewer ports".to_owned(),
+        ),
         Operation::Allow { path, .. } => {
             (format!("allowing `{}` in Landlock", shown(path)), changed(path))
         }

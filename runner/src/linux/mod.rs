@@ -10,6 +10,7 @@ mod explain;
 mod first;
 mod landlock;
 mod message;
+mod network;
 mod operation;
 mod parent;
 mod sandbox;
@@ -21,7 +22,7 @@ mod tree;
 
 use fence_compiler::plan::LinuxPlan;
 
-use crate::launch::{Command, Error, Launcher, Options, Outcome, Timing};
+use crate::launch::{Attendant, Command, Error, Launcher, Options, Outcome, Timing};
 
 /// Makes the sandbox of a plan, runs a command in it, and waits for its end.
 ///
@@ -29,20 +30,22 @@ use crate::launch::{Command, Error, Launcher, Options, Outcome, Timing};
 ///
 /// Whatever the plan asks for and the host refuses; the command has not run then.
 pub fn run(plan: &LinuxPlan, command: &Command, options: &Options) -> Result<Outcome, Error> {
-    parent::run(plan, command, options).map(|(outcome, _)| outcome)
+    parent::run(plan, command, options, None).map(|(outcome, _)| outcome)
 }
 
-/// Does the same as [`run`], and tells what each phase took, if the options ask for it.
+/// Does the same as [`run`], has the network of a plan that allows connections served, and tells what each phase took,
+/// if the options ask for it.
 ///
 /// # Errors
 ///
-/// Those of [`run`].
-pub fn run_measured(
+/// Those of [`run`], and those of the attendant.
+pub fn run_attended(
     plan: &LinuxPlan,
     command: &Command,
     options: &Options,
+    attendant: Option<&mut dyn Attendant>,
 ) -> Result<(Outcome, Vec<Timing>), Error> {
-    parent::run(plan, command, options)
+    parent::run(plan, command, options, attendant)
 }
 
 /// Fence's own launch.

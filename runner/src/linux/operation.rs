@@ -1,6 +1,7 @@
 //! One step of a launch, and how a child carries it out.
 
 use std::ffi::{CStr, CString};
+use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
 
 use fence_compiler::policy::RuleId;
@@ -10,6 +11,7 @@ use super::sys::confine::{self, Missing};
 use super::sys::mount::{self, Attributes, Depth};
 use super::sys::process::{self, Disposition, Signals, Strings};
 use super::sys::processor::Processors;
+use super::sys::socket;
 use super::{message::Message, sys};
 use crate::launch::Phase;
 
@@ -54,6 +56,8 @@ pub(super) enum Operation {
     Directory { ground: Ground, path: CString, mode: u32 },
     /// Makes an empty file.
     File { ground: Ground, path: CString, mode: u32 },
+    /// Writes a file of the store.
+    Fill { name: CString, text: CString },
     /// Makes a symbolic link.
     Link { ground: Ground, path: CString, target: CString },
     /// Mounts a tree or file of the host.
@@ -72,6 +76,15 @@ pub(super) enum Operation {
     Pivot,
     /// Switches the loopback interface on.
     Loopback,
+    /// Says something to a part of the kernel.
+    Netlink { protocol: i32, attempt: Attempt, messages: Vec<Vec<u8>> },
+    /// Makes the rules of netfilter, with a log of what they refuse where the kernel has one.
+    Firewall { logging: Vec<Vec<u8>>, silent: Vec<Vec<u8>> },
+    /// Makes the sockets that the parent serves, and hands them over: the listener, the resolver's two, and one for the
+    /// log where there is one.
+    HandOver { channel: RawFd, listener: u16, resolver: SocketAddrV4, log: Vec<u8> },
+    /// Keeps ports from being bound, for as long as this process lives.
+    Hold { ports: Vec<u16> },
     /// Allows rights beneath a path, inside.
     Allow { ruleset: RawFd, path: CString, access: u64, of_files: u64 },
     /// Allows rights on what a descriptor stands for.
@@ -106,6 +119,15 @@ pub(super) enum Operation {
     Check,
     /// Executes the program: the last operation.
     Execute { program: CString, argv: Strings, environment: Strings },
+}
+
+/// Whether something has to succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// It does.
+    Must,
+    /// Without it more is refused.
+    May,
 }
 
 /// Where something is made.
@@ -200,6 +222,7 @@ impl State {
                 mount::make_directory(self.ground(*ground), path, *mode)?;
             }
             Operation::File { ground, path, mode } => mount::make_file(self.ground(*ground), path, *mode)?,
+            Operation::Fill { name, text } => mount::fill(self.store, name, text)?,
             Operation::Link { ground, path, target } => {
                 mount::make_link(self.ground(*ground), path, target)?;
             }
@@ -235,6 +258,25 @@ impl State {
             }
             Operation::Pivot => mount::pivot(self.root)?,
             Operation::Loopback => sys::loopback_up()?,
+            Operation::Netlink { protocol, attempt, messages } => {
+                match socket::tell_kernel(*protocol, messages) {
+                    Err(errno) if *attempt == Attempt::Must => return Err(errno),
+                    _ => {}
+                }
+            }
+            Operation::Firewall { logging, silent } => {
+                if socket::tell_kernel(libc::NETLINK_NETFILTER, logging).is_err() {
+                    socket::tell_kernel(libc::NETLINK_NETFILTER, silent)?;
+                }
+            }
+            Operation::HandOver { channel, listener, resolver, log } => {
+                hand_over(*channel, *listener, *resolver, log)?;
+            }
+            Operation::Hold { ports } => {
+                for port in ports {
+                    socket::bind_everywhere(*port)?;
+                }
+            }
             Operation::Allow { ruleset, path, access, of_files } => {
                 let place = mount::open_absolute(path)?;
                 let result = confine::landlock_allow(*ruleset, place, *access, *of_files);
@@ -308,6 +350,19 @@ pub(super) const OWN: Attributes = mount::NO_SETUID | mount::NO_DEVICES | mount:
 fn clone_from(place: RawFd, depth: Depth) -> Result<RawFd, Errno> {
     let result = mount::clone_tree(place, depth);
     sys::close(place);
+    result
+}
+
+fn hand_over(channel: RawFd, listener: u16, resolver: SocketAddrV4, log: &[u8]) -> Result<(), Errno> {
+    let made = [
+        socket::listen_everywhere(listener)?,
+        socket::datagrams_at(resolver)?,
+        socket::listen_at(resolver)?,
+        socket::listen_to_kernel(libc::NETLINK_NETFILTER, log).unwrap_or(-1),
+    ];
+    let there = if made.contains(&-1) { made.get(..3) } else { Some(made.as_slice()) };
+    let result = socket::send_descriptors(channel, there.unwrap_or(&[]));
+    made.into_iter().for_each(sys::close);
     result
 }
 

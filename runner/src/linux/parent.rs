@@ -1,12 +1,14 @@
 //! The process that starts a sandbox, waits for its command, and behaves as the command does.
 
+use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use fence_compiler::plan::{CallRule, Condition, LinuxPlan};
+use fence_compiler::plan::{CallRule, Condition, LinuxPlan, NetworkPlan};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::killpg;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
 
 use super::command::Command;
@@ -17,8 +19,10 @@ use super::message::{self, Forward, List, Message, Origin};
 use super::sandbox::Sandbox;
 use super::sys::process::{self, Change, Readable, Sender, Side, Signals, Stack};
 use super::sys::processor::Processors;
+use super::sys::socket;
 use super::{explain, seccomp, sys};
-use crate::launch::{self, Error, Options, Outcome, Phase, Timing, Timings};
+use crate::launch::{self, Attendant, Error, Options, Outcome, Phase, Sockets, Timing, Timings};
+use crate::proxy::{self, Inside};
 
 /// The signals that the command gets in the place of fence. SIGTTIN and SIGTTOU are never passed on, but they must
 /// not stop fence before the command.
@@ -41,6 +45,7 @@ pub(super) fn run(
     plan: &LinuxPlan,
     command: &launch::Command,
     options: &Options,
+    attendant: Option<&mut dyn Attendant>,
 ) -> Result<(Outcome, Vec<Timing>), Error> {
     let start = sys::now();
     let standard = Standard::new()?;
@@ -55,7 +60,9 @@ pub(super) fn run(
     let (report, report_end) = pipe()?;
     let (control_end, control) = pipe()?;
     let keep = [report_end.as_raw_fd(), control_end.as_raw_fd()];
-    let sandbox = Sandbox::new(plan, &layers, &standard, options.timings, &keep)?;
+    let channel = attendant.as_ref().map(|_| channel()).transpose()?;
+    let inner_end = channel.as_ref().map(|(_, end)| end.as_raw_fd());
+    let sandbox = Sandbox::new(plan, &layers, &standard, options.timings, &keep, inner_end)?;
     let signals = Signals::new(&PASSED);
     let blocked = Blocked::new(signals);
     let processors = Processors::keep_to_one();
@@ -80,12 +87,23 @@ pub(super) fn run(
         processors.restore();
     }
     drop((report_end, control_end));
+    let channel = channel.map(|(outer_end, _)| outer_end);
     let terminal = standard.foreground();
     if options.standard == launch::Standard::Released {
         sys::release_standard();
     }
-    let mut watch = Watch { report, control, signals, reached: Vec::new(), end: None };
+    let received = signals.descriptor().unwrap_or(-1);
+    let mut watch = Watch { report, control: Some(control), received, reached: Vec::new(), end: None };
+    let attended = match (attendant, channel) {
+        (Some(attendant), Some(channel)) => attend(attendant, &channel, plan, &mut watch),
+        _ => Ok(()),
+    };
+    if attended.is_err() {
+        // Without it the first process ends, and everything inside with it.
+        watch.control = None;
+    }
     watch.until_the_end();
+    sys::close(received);
     // The sandbox's processes and mounts are gone when its first process is.
     let change = process::wait_for_end(pid);
     watch.reached.push((Phase::End as u32, sys::now()));
@@ -93,6 +111,7 @@ pub(super) fn run(
         take_terminal_back(terminal);
     }
     drop(blocked);
+    attended?;
     let outcome = match watch.end {
         Some(Message::Exited(code)) => Outcome::Exited(code),
         Some(Message::Signalled(signal)) => Outcome::Signalled(signal),
@@ -134,6 +153,41 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
     })
 }
 
+/// Between the parent and the first process: descriptors are handed over through it.
+fn channel() -> Result<(OwnedFd, OwnedFd), Error> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).map_err(|errno| {
+        Error::Step {
+            attempt: "making a channel to the sandbox".to_owned(),
+            reason: errno.desc().to_lowercase(),
+            repair: "too many files are open: close some, or raise `ulimit -n`".to_owned(),
+            rules: Vec::new(),
+        }
+    })
+}
+
+/// Takes what was made inside and has it served. Without sockets the first process has failed, and says why itself.
+fn attend(
+    attendant: &mut dyn Attendant,
+    channel: &OwnedFd,
+    plan: &LinuxPlan,
+    watch: &mut Watch,
+) -> Result<(), Error> {
+    let judged = match plan.network {
+        NetworkPlan::Isolated => None,
+        NetworkPlan::Judged(_) => {
+            let taken = socket::take_descriptors(channel.as_raw_fd()).unwrap_or_default();
+            let mut taken = taken.into_iter();
+            let (Some(listener), Some(resolver_udp), Some(resolver_tcp)) =
+                (taken.next(), taken.next(), taken.next())
+            else {
+                return Ok(());
+            };
+            Some(Inside { listener, resolver_udp, resolver_tcp, log: taken.next() })
+        }
+    };
+    attendant.attend(Sockets { judged }, watch)
+}
+
 /// Signals that are blocked in this thread until this value is gone.
 struct Blocked {
     /// The mask before.
@@ -155,30 +209,44 @@ impl Drop for Blocked {
 /// The parent while the sandbox lives.
 struct Watch {
     report: OwnedFd,
-    control: OwnedFd,
-    signals: Signals,
+    control: Option<OwnedFd>,
+    /// Where the signals that are passed on are read.
+    received: RawFd,
     /// The phases that were reached, and when.
     reached: Vec<(u32, u64)>,
     /// What became of the command, or why there was none: the first such message.
     end: Option<Message>,
 }
 
+impl proxy::Watch for Watch {
+    fn descriptors(&self) -> std::io::Result<Vec<OwnedFd>> {
+        Ok(vec![self.report.try_clone()?, sys::copy(self.received)?])
+    }
+
+    fn turn(&mut self) -> ControlFlow<()> {
+        self.wait(0)
+    }
+}
+
 impl Watch {
     /// Reads what is reported and passes signals on until nothing can be reported any more.
     fn until_the_end(&mut self) {
-        let received = self.signals.descriptor().unwrap_or(-1);
-        loop {
-            let [report, signals] = process::wait_readable([self.report.as_raw_fd(), received], -1);
-            if signals == Readable::Yes {
-                self.pass_on(received);
-            }
-            match report {
-                Readable::Yes => self.take_report(),
-                Readable::Ended => break,
-                Readable::No => {}
-            }
+        while self.wait(-1).is_continue() {}
+    }
+
+    /// Waits so many milliseconds for something to handle, and handles it.
+    fn wait(&mut self, milliseconds: i32) -> ControlFlow<()> {
+        let waited = [self.report.as_raw_fd(), self.received];
+        let [report, signals] = process::wait_readable(waited, milliseconds);
+        if signals == Readable::Yes {
+            self.pass_on(self.received);
         }
-        sys::close(received);
+        match report {
+            Readable::Yes => self.take_report(),
+            Readable::Ended => return ControlFlow::Break(()),
+            Readable::No => {}
+        }
+        ControlFlow::Continue(())
     }
 
     fn take_report(&mut self) {
@@ -205,7 +273,9 @@ impl Watch {
             let origin = if signal.sender == Sender::Kernel { Origin::Kernel } else { Origin::Process };
             if signal.signal != libc::SIGTTIN && signal.signal != libc::SIGTTOU {
                 let forward = Forward { signal: signal.signal, origin };
-                let _ = sys::write(self.control.as_raw_fd(), &[forward.encode()]);
+                if let Some(control) = &self.control {
+                    let _ = sys::write(control.as_raw_fd(), &[forward.encode()]);
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ use nix::unistd::{getegid, geteuid};
 use super::descriptors::Standard;
 use super::landlock::Layers;
 use super::operation::{Operation, Step};
-use super::{elsewhere, tree};
+use super::{elsewhere, network, tree};
 use crate::launch::{Error, Phase, Timings};
 
 /// A sandbox that is ready to be made.
@@ -26,13 +26,14 @@ pub(super) struct Sandbox {
 
 impl Sandbox {
     /// Prepares the first process: namespaces, mounts, network, and giving up its own rights. The descriptors
-    /// named last survive in it.
+    /// named survive in it; through the channel it hands over the sockets of its network.
     pub(super) fn new(
         plan: &LinuxPlan,
         layers: &Layers,
         standard: &Standard,
         timings: Timings,
         keep: &[RawFd],
+        channel: Option<RawFd>,
     ) -> Result<Sandbox, Error> {
         let mut list = List { steps: Vec::new(), timings };
         list.identity();
@@ -45,18 +46,28 @@ impl Sandbox {
         list.mark(Phase::Mounts);
         list.add(Operation::Pivot);
         list.mark(Phase::Root);
-        match plan.network {
-            NetworkPlan::Isolated => list.add(Operation::Loopback),
-            NetworkPlan::Judged(_) => {
-                return Err(Error::Plan("this version of fence allows no connections".to_owned()));
+        let held = match (&plan.network, channel) {
+            (NetworkPlan::Isolated, _) => {
+                list.add(Operation::Loopback);
+                Vec::new()
             }
-        }
+            (NetworkPlan::Judged(network), Some(channel)) => {
+                list.steps.extend(network::steps(network, channel));
+                network::held(network)
+            }
+            (NetworkPlan::Judged(_), None) => {
+                return Err(Error::Plan("nobody serves the connections that the plan allows".to_owned()));
+            }
+        };
         list.mark(Phase::Network);
         list.add(Operation::NoNewPrivileges);
         list.steps.extend(layers.outer_steps(&plan.landlock, &standard.rights(plan.terminal)));
         let mut keep: Vec<RawFd> = keep.iter().copied().chain(layers.inner()).collect();
         keep.sort_unstable();
         list.add(Operation::CloseOthers { keep });
+        if !held.is_empty() {
+            list.add(Operation::Hold { ports: held });
+        }
         list.add(Operation::Undumpable);
         list.add(Operation::DropBoundingSet);
         list.add(Operation::DropCapabilities);

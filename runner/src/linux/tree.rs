@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 
 use fence_compiler::bytes::AbsolutePath;
-use fence_compiler::plan::{Devices, Executing, MaskKind, Mount, ProcKind, TreeKind, Writing};
+use fence_compiler::plan::{Devices, Executing, MaskKind, Mount, NamesFile, ProcKind, TreeKind, Writing};
 use fence_compiler::policy::RuleId;
 
+use super::network;
 use super::operation::{FileSystem, Ground, OWN, Operation, Place, Step};
 use super::sys::mount::{self, Attributes};
 
@@ -105,6 +106,7 @@ impl Tree {
                 let source = AbsolutePath::root().join(b"proc");
                 self.bind(&source, at, TreeKind::Directory, OWN | mount::READ_ONLY, &[]);
             }
+            Mount::Names { at, file } => self.names(at, *file),
             Mount::Dev { at, devices } => self.dev(at, devices, terminal),
             Mount::Private { at, mode, executing } => {
                 let execution = if *executing == Executing::Allowed { 0 } else { mount::NO_EXECUTION };
@@ -155,6 +157,17 @@ impl Tree {
         let place = self.place(at);
         self.add(Operation::Mask { name, at: place }, rules);
         self.places.insert(at.clone(), found);
+    }
+
+    /// A file of fence's own, which nobody inside can change.
+    fn names(&mut self, at: &AbsolutePath, file: NamesFile) {
+        let name = number(self.steps.len());
+        self.add(Operation::File { ground: Ground::Store, path: name.clone(), mode: 0o444 }, &[]);
+        self.add(Operation::Fill { name: name.clone(), text: network::names_file(file) }, &[]);
+        self.point(at, TreeKind::File);
+        let place = self.place(at);
+        self.add(Operation::Mask { name, at: place }, &[]);
+        self.places.insert(at.clone(), Found::Foreign);
     }
 
     fn dev(&mut self, at: &AbsolutePath, devices: &[AbsolutePath], terminal: Option<&AbsolutePath>) {

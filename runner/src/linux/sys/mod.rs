@@ -6,9 +6,10 @@ pub(super) mod confine;
 pub(super) mod mount;
 pub(super) mod process;
 pub(super) mod processor;
+pub(super) mod socket;
 
 use std::ffi::CStr;
-use std::os::fd::{BorrowedFd, FromRawFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -84,6 +85,12 @@ pub(super) fn loopback_up() -> Result<(), Errno> {
 pub(super) fn standard(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: 0, 1 and 2 are never closed by this program while it uses them, and the number is never -1.
     unsafe { BorrowedFd::borrow_raw(number.max(0)) }
+}
+
+/// Another descriptor for the same.
+pub(super) fn copy(fd: RawFd) -> std::io::Result<OwnedFd> {
+    // SAFETY: the number is borrowed for the call alone, and is not -1; a closed one yields `EBADF`.
+    unsafe { BorrowedFd::borrow_raw(fd.max(0)) }.try_clone_to_owned()
 }
 
 /// The metadata of a descriptor, which stays open.

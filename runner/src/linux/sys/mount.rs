@@ -189,6 +189,19 @@ pub(in crate::linux) fn make_file(directory: RawFd, path: &CStr, mode: u32) -> R
     ))
 }
 
+/// Writes a text to an empty file.
+pub(in crate::linux) fn fill(directory: RawFd, path: &CStr, text: &CStr) -> Result<(), Errno> {
+    // SAFETY: both pointers are NUL-terminated strings that live through the calls; the descriptor is our own.
+    unsafe {
+        let flags = libc::O_WRONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+        let file = check(libc::openat(directory, path.as_ptr(), flags).into())?;
+        let written = libc::write(file, text.as_ptr().cast(), text.count_bytes());
+        let result = if written < 0 { Err(Errno::last()) } else { Ok(()) };
+        libc::close(file);
+        result
+    }
+}
+
 /// Makes a symbolic link.
 pub(in crate::linux) fn make_link(directory: RawFd, path: &CStr, target: &CStr) -> Result<(), Errno> {
     // SAFETY: both strings are NUL-terminated.
