@@ -7,7 +7,6 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use fence_compiler::question::Verdict;
@@ -31,17 +30,17 @@ use super::link::Link;
 use super::page;
 use super::refusal::Refusal;
 use super::relay::{self, relay};
-use super::server::{NotAllowed, Server};
+use super::server::{GRACE, NotAllowed, Server};
 use super::tunnel::tunnel;
 use crate::audit::EventSource;
 use outside::Outside;
 
 /// What the library may hold of one connection.
 const BUFFER: usize = 64 * 1024;
-/// How long an answer is still waited for when the sandbox is gone.
-const GRACE: Duration = Duration::from_millis(300);
 
 type Body = Either<Incoming, Full<Bytes>>;
+/// What is answered in the place of a server.
+type Instead = Box<Response<Body>>;
 
 /// Where requests go.
 pub(super) enum Route {
@@ -85,7 +84,7 @@ pub(super) async fn serve(place: &Rc<Server>, stream: TcpStream, read: &[u8], ro
     let ended = tokio::select! {
         ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended.is_ok(),
         () = silence.too_long() => false,
-        () = async { place.ending.begun().await; tokio::time::sleep(GRACE).await } => false,
+        () = place.ending.begun_for(GRACE) => false,
     };
     let parts = connection.into_parts();
     let (stream, held) = parts.io.into_parts();
@@ -160,7 +159,7 @@ impl Exchange {
             (None, &Method::CONNECT) => self.connect(&request).await,
             _ => match self.judge(&request) {
                 Ok(target) => self.pass_on(request, target).await,
-                Err(refused) => refused,
+                Err(instead) => *instead,
             },
         };
         if waits && self.then.borrow().is_none() {
@@ -170,24 +169,24 @@ impl Exchange {
     }
 
     /// What a request is to, if it may be made.
-    fn judge(&self, request: &Request<Incoming>) -> Result<Target, Response<Body>> {
+    fn judge(&self, request: &Request<Incoming>) -> Result<Target, Instead> {
         let target = match &self.fixed {
             Some(target) => {
                 self.agrees(request, target)?;
                 target.clone()
             }
-            None => self.asked(request.uri()).map_err(|fault| self.broken(fault))?,
+            None => self.asked(request.uri()).map_err(|fault| Box::new(self.broken(fault)))?,
         };
-        let target = self.place.translated(target).map_err(|refusal| self.refused(&refusal))?;
+        let target = self.place.translated(target).map_err(|refusal| Box::new(self.refused(&refusal)))?;
         let judge = &self.place.judge;
         let connect = judge.connect(&target);
         if connect.verdict == Verdict::Denied {
-            return Err(self.refused(&Refusal::connect(&target, connect)));
+            return Err(Box::new(self.refused(&Refusal::connect(&target, connect))));
         }
         let (method, path) = (request.method().as_str(), request.uri().path());
         let decision = judge.request(&target, method, path);
         if decision.verdict == Verdict::Denied {
-            return Err(self.refused(&Refusal::request(method, &target, path, decision)));
+            return Err(Box::new(self.refused(&Refusal::request(method, &target, path, decision))));
         }
         Ok(target)
     }
@@ -204,11 +203,11 @@ impl Exchange {
     }
 
     /// Whether a request names the host that was connected to.
-    fn agrees(&self, request: &Request<Incoming>, target: &Target) -> Result<(), Response<Body>> {
+    fn agrees(&self, request: &Request<Incoming>, target: &Target) -> Result<(), Instead> {
         if *request.method() == Method::CONNECT {
             let item = format!("CONNECT {} by {target}", request.uri());
             let why = "a proxy is asked for another host there; `upstream` names a proxy of the host side";
-            return Err(self.refused(&Refusal::closed("http", item, why)));
+            return Err(Box::new(self.refused(&Refusal::closed("http", item, why))));
         }
         let Some(name) = target.name() else { return Ok(()) };
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
@@ -218,7 +217,7 @@ impl Exchange {
             if asked.as_ref() != Ok(&target.host) {
                 let why = format!("the request names `{named}` on a connection to `{name}`");
                 let item = format!("{} {target}{}", request.method(), request.uri().path());
-                return Err(self.refused(&Refusal::closed("http", item, &why)));
+                return Err(Box::new(self.refused(&Refusal::closed("http", item, &why))));
             }
         }
         Ok(())
@@ -245,7 +244,7 @@ impl Exchange {
         for _ in 0..2 {
             let mut sender = match self.sender(&target).await {
                 Ok(sender) => sender,
-                Err(response) => return response,
+                Err(instead) => return *instead,
             };
             let upgrade = is_upgrade(request.headers());
             let prepared = prepare(request, &target, &sender.form, self.fixed.is_none());
@@ -278,7 +277,7 @@ impl Exchange {
     }
 
     /// The connection to pass a request on by.
-    async fn sender(&self, target: &Target) -> Result<Sender, Response<Body>> {
+    async fn sender(&self, target: &Target) -> Result<Sender, Instead> {
         let kept = self.sender.borrow_mut().take();
         if let Some(mut kept) = kept.filter(|kept| kept.target == *target)
             && kept.send.ready().await.is_ok()
@@ -290,7 +289,7 @@ impl Exchange {
             Some(first) => first,
             None => match self.place.open(target.clone(), Purpose::Requests).await {
                 Ok(opened) => opened,
-                Err((item, not_opened)) => return Err(self.not_opened(&item, not_opened)),
+                Err((item, not_opened)) => return Err(Box::new(self.not_opened(&item, not_opened))),
             },
         };
         let io = Outside { link: opened.link, silence: self.silence.clone() };
@@ -300,7 +299,7 @@ impl Exchange {
             .max_headers(256)
             .handshake(io)
             .await;
-        let (send, connection) = made.map_err(|error| self.broken_off(&target, &error))?;
+        let (send, connection) = made.map_err(|error| Box::new(self.broken_off(&target, &error)))?;
         let (hand_over, left) = oneshot::channel();
         tokio::task::spawn_local(async move {
             if let Ok(parts) = connection.without_shutdown().await {

@@ -8,7 +8,7 @@ use super::destination::Target;
 use super::opening::is_token;
 
 /// The longest head.
-pub(super) const LONGEST: usize = 64 * 1024;
+pub(super) const LONGEST: usize = 32 * 1024;
 /// The most header lines.
 const MOST_LINES: usize = 100;
 

@@ -9,6 +9,8 @@ mod destination;
 mod dial;
 mod door;
 mod exchange;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gate;
 mod head;
 mod hello;
@@ -28,7 +30,7 @@ mod resolve;
 mod responder;
 mod server;
 mod socks;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod testing;
 #[cfg(test)]
 mod tests;

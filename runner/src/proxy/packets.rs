@@ -56,7 +56,7 @@ pub(super) async fn told(server: Rc<Server>, log: OwnedFd) -> io::Result<()> {
     }
 }
 
-fn refusal(server: &Server, packet: Packet) -> Refusal {
+fn refusal(server: &Server, packet: Packet) -> Box<Refusal> {
     let target = Target { host: Host::address(packet.to), port: packet.port };
     let other = |protocol: &str, item: String| {
         Refusal::closed("connect", format!("{protocol} {item}"), "only TCP leads out of a sandbox")

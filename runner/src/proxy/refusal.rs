@@ -26,42 +26,44 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// Of a connection.
-    pub(super) fn connect(target: &Target, decision: Decision) -> Refusal {
-        Refusal {
+    pub(super) fn connect(target: &Target, decision: Decision) -> Box<Refusal> {
+        Box::new(Refusal {
             action: "connect",
             item: target.to_string(),
             decision,
             address: None,
             needed: target.to_string(),
-        }
+        })
     }
 
     /// Of a connection to the addresses behind a name.
-    pub(super) fn addresses(target: &Target, found: &[IpAddr], decision: Decision) -> Refusal {
+    pub(super) fn addresses(target: &Target, found: &[IpAddr], decision: Decision) -> Box<Refusal> {
         let refusal = Refusal::connect(target, decision);
         match (found.first(), &target.host) {
             (Some(address), Host::Name(_)) => {
                 let needed = Target { host: Host::Address(*address), port: target.port }.to_string();
-                Refusal { address: Some(*address), needed, ..refusal }
+                Box::new(Refusal { address: Some(*address), needed, ..*refusal })
             }
             _ => refusal,
         }
     }
 
     /// Of a request.
-    pub(super) fn request(method: &str, target: &Target, path: &str, decision: Decision) -> Refusal {
-        let item = format!("{method} {target}{path}");
-        Refusal { action: "http", needed: item.clone(), item, decision, address: None }
+    pub(super) fn request(method: &str, target: &Target, path: &str, decision: Decision) -> Box<Refusal> {
+        let item = short(format!("{method} {target}{path}"));
+        Box::new(Refusal { action: "http", needed: item.clone(), item, decision, address: None })
     }
 
     /// Of something that no rule is about.
-    pub(super) fn closed(action: &'static str, item: String, why: &str) -> Refusal {
-        Refusal { action, needed: item.clone(), item, decision: closed(why), address: None }
+    pub(super) fn closed(action: &'static str, item: String, why: &str) -> Box<Refusal> {
+        let item = short(item);
+        Box::new(Refusal { action, needed: item.clone(), item, decision: closed(why), address: None })
     }
 
     /// Of a name.
-    pub(super) fn name(name: &str, decision: Decision) -> Refusal {
-        Refusal { action: "connect", item: name.to_owned(), needed: name.to_owned(), decision, address: None }
+    pub(super) fn name(name: &str, decision: Decision) -> Box<Refusal> {
+        let (item, needed) = (name.to_owned(), name.to_owned());
+        Box::new(Refusal { action: "connect", item, needed, decision, address: None })
     }
 
     /// Why, one line a reason, escaped.
@@ -84,5 +86,15 @@ impl Refusal {
     /// The line that would allow it.
     pub(super) fn remedy(&self, policy: &Policy) -> Option<String> {
         remedy::remedy(policy, self.action, Some(&self.needed), &self.decision)
+    }
+}
+
+/// The longest item that is told: it is kept, and somebody else chooses it.
+const LONGEST: usize = 300;
+
+fn short(item: String) -> String {
+    match item.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", item.get(..end).unwrap_or("")),
+        None => item,
     }
 }

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::sys::socket::{Shutdown, shutdown};
@@ -125,6 +126,12 @@ impl Ending {
     pub(super) fn begin(&self) {
         self.over.set(true);
         self.told.notify_waiters();
+    }
+
+    /// Waits until the sandbox has been gone for some time.
+    pub(super) async fn begun_for(&self, time: Duration) {
+        self.begun().await;
+        tokio::time::sleep(time).await;
     }
 
     /// Waits until the sandbox is gone.

@@ -118,10 +118,8 @@ impl Report {
             return count.times <= REPEATS;
         }
         if counts.len() >= MOST {
-            if verdict == Verdict::Denied {
-                self.beyond.set(self.beyond.get() + 1);
-            }
-            return self.beyond.get() <= REPEATS;
+            self.beyond.set(self.beyond.get() + u64::from(verdict == Verdict::Denied));
+            return verdict == Verdict::Denied && self.beyond.get() <= REPEATS;
         }
         counts.insert(key, Count { times: 1, refused: refused() });
         true

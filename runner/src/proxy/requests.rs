@@ -137,7 +137,7 @@ impl Requests {
                         (length, head::read(rest.get(..length).unwrap_or(&[])))
                     }
                     None if rest.len() <= head::LONGEST => return Ok(false),
-                    _ => (0, Err(Fault("its head is longer than 64 KiB"))),
+                    _ => (0, Err(Fault("its head is longer than 32 KiB"))),
                 };
                 match read {
                     Ok(read) => {

@@ -30,7 +30,7 @@ pub(super) enum Source {
     /// The system.
     System,
     /// A table, and nameservers, for tests.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     Table(HashMap<String, Vec<IpAddr>>, Vec<std::net::SocketAddr>),
 }
 
@@ -67,7 +67,7 @@ impl Resolver {
                 let answer = tokio::task::spawn_blocking(move || system(&asked));
                 answer.await.unwrap_or(Err(NoAddress::Unknown))?
             }
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Source::Table(table, _) => table.get(name.as_str()).cloned().ok_or(NoAddress::NoName)?,
         };
         let mut kept = self.kept.borrow_mut();

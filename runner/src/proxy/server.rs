@@ -32,6 +32,8 @@ use crate::linux::serving;
 
 /// How long what was sent before the sandbox ended may take to be passed on.
 const LAST: Duration = Duration::from_secs(2);
+/// How long what has not even begun then is still waited for.
+pub(super) const GRACE: Duration = Duration::from_millis(300);
 /// Threads that ask the system's resolver, which blocks.
 const RESOLVING: usize = 8;
 /// Descriptors that one connection may take: two sockets, and its share of pipes.
@@ -196,16 +198,21 @@ impl Server {
         purpose: Purpose,
     ) -> Result<(Target, Opened), (String, NotAllowed)> {
         let item = target.to_string();
-        let refused = |refusal: Refusal| {
+        let refused = |refusal: Box<Refusal>| {
             self.refused(EventSource::Proxy, &refusal);
-            (item.clone(), NotAllowed::Refused(Box::new(refusal)))
+            (item.clone(), NotAllowed::Refused(refusal))
         };
         let target = self.translated(target).map_err(refused)?;
         let decision = self.judge.connect(&target);
         if decision.verdict == Verdict::Denied {
             return Err(refused(Refusal::connect(&target, decision)));
         }
-        match self.dialer.open(&self.judge, &target, purpose).await {
+        let opened = tokio::select! {
+            opened = self.dialer.open(&self.judge, &target, purpose) => opened,
+            // Nobody is there any more who would wait for it.
+            () = self.ending.begun_for(GRACE) => Err(NotOpened::Failed(Failure::TimedOut)),
+        };
+        match opened {
             Ok(opened) => {
                 self.connected(&target, &decision, opened.address);
                 Ok((target, opened))
@@ -218,7 +225,7 @@ impl Server {
     }
 
     /// The name in the place of an address that stands for one.
-    pub(super) fn translated(&self, target: Target) -> Result<Target, Refusal> {
+    pub(super) fn translated(&self, target: Target) -> Result<Target, Box<Refusal>> {
         let Host::Address(IpAddr::V4(address)) = target.host else { return Ok(target) };
         let names = self.names.borrow();
         match names.name(address) {
@@ -243,7 +250,7 @@ impl Server {
     pub(super) fn nameservers(&self) -> Vec<std::net::SocketAddr> {
         match &self.dialer.resolver.source {
             Source::System => responder::nameservers(),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Source::Table(_, nameservers) => nameservers.clone(),
         }
     }

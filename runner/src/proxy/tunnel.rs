@@ -74,7 +74,12 @@ pub(super) async fn tunnel(
     let _ = relay(client, link, &place.pipes, &silence, &place.ending).await;
 }
 
-fn judge_hello(place: &Server, target: &Target, hello: &Hello, rules: Vec<RuleId>) -> Result<(), Refusal> {
+fn judge_hello(
+    place: &Server,
+    target: &Target,
+    hello: &Hello,
+    rules: Vec<RuleId>,
+) -> Result<(), Box<Refusal>> {
     if !rules.is_empty() {
         return Err(Refusal::request("*", target, "", place.judge.unreadable(rules)));
     }
