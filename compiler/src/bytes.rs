@@ -55,7 +55,7 @@ impl AbsolutePath {
     }
 
     /// The names between the slashes, from the root down; none for `/`.
-    pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
         self.0.split(|byte| *byte == b'/').filter(|part| !part.is_empty())
     }
 

@@ -1,30 +1,32 @@
 //! What the rules say about places of this machine: patterns with values put in, links followed, and the
 //! first wildcard looked up.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::coverage::{Party, Side};
+use super::atlas::{Atlas, PlaceId, Stop, Walk};
+use super::coverage::{Actions, Party, Side};
 use super::report::Report;
-use super::tree::{self, Follow, Stop, Walk};
+use super::tree::Follow;
 use crate::bytes::AbsolutePath;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::host::{Entry, Files, Host, LinkText};
-use crate::pattern::{Component, Grounded, PathPattern, Polarity, Root, Variable, path_value};
+use crate::host::{Entry, Host};
+use crate::pattern::{Component, Grounded, NoValue, PathPattern, Polarity, Root, Variable, path_value};
 use crate::policy::{Effect, Item, PathAction, Policy, Rule, Subject};
 use crate::question::Platform;
 use crate::source::Place;
 
 /// A place that an item is about.
 #[derive(Clone, Debug)]
-pub(super) struct Claim {
+pub(super) struct Claim<'p> {
     /// Whose: an index into [`Claims::parties`].
     pub party: usize,
     /// Whether it is behind `except`.
     pub side: Side,
-    /// The place: no component of it is a link.
-    pub at: AbsolutePath,
+    /// The place.
+    pub at: PlaceId,
     /// The item, for messages.
-    pub text: String,
+    pub text: Cow<'p, str>,
     /// What the place has to do with the item.
     pub kind: ClaimKind,
 }
@@ -44,7 +46,7 @@ pub(super) enum ClaimKind {
 
 /// An item whose wildcard cannot be looked up without walking a tree.
 #[derive(Clone, Debug)]
-pub(super) struct Wild {
+pub(super) struct Wild<'p> {
     /// Whose.
     pub party: usize,
     /// Whether it is behind `except`.
@@ -52,30 +54,21 @@ pub(super) struct Wild {
     /// The pattern.
     pub ground: Grounded,
     /// The item, for messages.
-    pub text: String,
+    pub text: &'p str,
 }
 
 /// Everything that is said about places.
-pub(super) struct Claims {
+pub(super) struct Claims<'p> {
     /// The rules of the policy, by number, then what fence itself closes.
     pub parties: Vec<Party>,
     /// How many of them are rules.
     pub rules: usize,
     /// What they claim.
-    pub list: Vec<Claim>,
+    pub list: Vec<Claim<'p>>,
     /// What cannot be looked up.
-    pub wild: Vec<Wild>,
-    /// The links on the way to what is allowed.
-    pub links: BTreeMap<AbsolutePath, LinkOnTheWay>,
-}
-
-/// A link of the host on the way to something.
-#[derive(Clone, Debug)]
-pub(super) struct LinkOnTheWay {
-    /// What it holds.
-    pub text: LinkText,
-    /// What the ways through it lead to.
-    pub to: BTreeSet<AbsolutePath>,
+    pub wild: Vec<Wild<'p>>,
+    /// The links of the host on the way to what is allowed, and what the ways through each lead to.
+    pub links: BTreeMap<PlaceId, BTreeSet<PlaceId>>,
 }
 
 /// What has been found out so far about the rules.
@@ -99,17 +92,17 @@ pub(super) fn is_for_linux(rule: &Rule) -> bool {
 }
 
 /// Gathers the claims of all rules about files.
-pub(super) fn gather(
-    policy: &Policy,
+pub(super) fn gather<'p>(
+    policy: &'p Policy,
     host: &Host,
     values: &BTreeMap<Variable, Vec<u8>>,
-    files: &mut dyn Files,
+    atlas: &mut Atlas<'_>,
     findings: &mut Findings,
-) -> Claims {
+) -> Claims<'p> {
     let parties: Vec<Party> = policy.rules.iter().map(party).collect();
     let rules = parties.len();
     let claims = Claims { parties, rules, list: Vec::new(), wild: Vec::new(), links: BTreeMap::new() };
-    let mut gatherer = Gatherer { claims, values, files, findings };
+    let mut gatherer = Gatherer { claims, values, begun: BTreeMap::new(), atlas, findings };
     for (number, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| is_for_linux(rule)) {
         let Subject::Path { actions, items, except } = &rule.subject else { continue };
         if actions.iter().all(|action| *action == PathAction::Device) {
@@ -147,21 +140,20 @@ pub(super) fn closes_nothing(text: &str, variable: &str, place: Place) -> Diagno
 
 /// A closing `exec` closes reading too: else a loader or a copy would run the file.
 fn party(rule: &Rule) -> Party {
-    let mut actions = BTreeSet::new();
-    if is_for_linux(rule) {
-        match &rule.subject {
-            Subject::Path { actions: written, .. } => {
-                actions.extend(written);
-                if rule.effect != Effect::Allow && written.contains(&PathAction::Exec) {
-                    actions.insert(PathAction::Read);
-                }
+    let actions = match &rule.subject {
+        _ if !is_for_linux(rule) => Actions::default(),
+        Subject::Path { actions, .. } => {
+            let mut actions: Actions = actions.iter().copied().collect();
+            if rule.effect != Effect::Allow && actions.contains(PathAction::Exec) {
+                actions.insert(PathAction::Read);
             }
-            Subject::Run { .. } if rule.effect != Effect::Allow => {
-                actions.extend([PathAction::Read, PathAction::Exec]);
-            }
-            _ => {}
+            actions
         }
-    }
+        Subject::Run { .. } if rule.effect != Effect::Allow => {
+            [PathAction::Read, PathAction::Exec].into_iter().collect()
+        }
+        _ => Actions::default(),
+    };
     Party { effect: rule.effect, actions }
 }
 
@@ -172,17 +164,20 @@ const SYSTEM: [&[u8]; 8] =
 /// The names of policies that are found without being named.
 const FOUND: [&[u8]; 3] = [b"policy.fence", b"policy.fence.yaml", b"policy.fence.json"];
 
-struct Gatherer<'a> {
-    claims: Claims,
+struct Gatherer<'a, 'f, 'p> {
+    claims: Claims<'p>,
     values: &'a BTreeMap<Variable, Vec<u8>>,
-    files: &'a mut dyn Files,
+    /// Where the values of variables lead to.
+    begun: BTreeMap<&'p Variable, Result<Result<Walk, Stop>, NoValue>>,
+    atlas: &'a mut Atlas<'f>,
     findings: &'a mut Findings,
 }
 
-impl Gatherer<'_> {
-    fn item(&mut self, party: usize, side: Side, polarity: Polarity, item: &Item<PathPattern>) {
-        let ground = match item.pattern.ground(self.values) {
-            Ok(ground) => ground,
+impl<'p> Gatherer<'_, '_, 'p> {
+    fn item(&mut self, party: usize, side: Side, polarity: Polarity, item: &'p Item<PathPattern>) {
+        let PathPattern { root, components } = &item.pattern;
+        let begun = match self.begin(root) {
+            Ok(begun) => begun,
             Err(missing) => {
                 let outside = missing.variable.is_optional();
                 match polarity {
@@ -196,8 +191,19 @@ impl Gatherer<'_> {
                 return;
             }
         };
-        match self.begin(&item.pattern, &ground, polarity) {
-            Ok(walk) => self.rest(party, side, polarity, item, ground, walk),
+        if *root == Root::Anywhere {
+            let rest = std::iter::once(&Component::AnyDepth).chain(components).cloned().collect();
+            return self.wild(party, side, polarity, item, Grounded { prefix: AbsolutePath::root(), rest });
+        }
+        // What opens follows no link below a variable, but the person's own home.
+        let follow = match (root, polarity) {
+            (Root::Variable(variable), Polarity::Opening) if *variable != Variable::Home => Follow::Nothing,
+            _ => Follow::Links,
+        };
+        let names = components.iter().map_while(literal);
+        let rest = components.get(names.clone().count()..).unwrap_or_default();
+        match begun.and_then(|walk| self.atlas.walk_on(walk, names, follow)) {
+            Ok(walk) => self.rest(party, side, polarity, item, rest, walk),
             Err(Stop::Link(_)) => {
                 self.note(party, "opens nothing, because links are not followed there: {}", &item.text);
             }
@@ -207,21 +213,20 @@ impl Gatherer<'_> {
                     "opens nothing, because it leads through a loop of links: {}",
                     &item.text,
                 ),
-                Polarity::Closing => self.claim(party, side, at, &item.text, ClaimKind::Link),
+                Polarity::Closing => self.claim(party, side, at, item, ClaimKind::Link),
             },
         }
     }
 
-    /// Walks to the end of the literal beginning.
-    fn begin(&mut self, pattern: &PathPattern, ground: &Grounded, polarity: Polarity) -> Result<Walk, Stop> {
-        let Root::Variable(variable) = &pattern.root else { return tree::walk(self.files, &ground.prefix) };
-        if polarity == Polarity::Closing || *variable == Variable::Home {
-            return tree::walk(self.files, &ground.prefix);
+    /// Walks to where a pattern begins.
+    fn begin(&mut self, root: &'p Root) -> Result<Result<Walk, Stop>, NoValue> {
+        let Root::Variable(variable) = root else { return Ok(Ok(Walk::root())) };
+        if let Some(begun) = self.begun.get(variable) {
+            return begun.clone();
         }
-        let value = path_value(variable, self.values).unwrap_or_else(|_| AbsolutePath::root());
-        let walk = tree::walk(self.files, &value)?;
-        let names = ground.prefix.components().skip(value.components().count());
-        tree::walk_on(self.files, walk, names, Follow::Nothing)
+        let begun = path_value(variable, self.values).map(|value| self.atlas.walk(&value));
+        self.begun.insert(variable, begun.clone());
+        begun
     }
 
     /// Claims what lies at the end of the literal beginning, or what the first wildcard matches there.
@@ -230,39 +235,35 @@ impl Gatherer<'_> {
         party: usize,
         side: Side,
         polarity: Polarity,
-        item: &Item<PathPattern>,
-        ground: Grounded,
+        item: &'p Item<PathPattern>,
+        whole: &[Component],
         walk: Walk,
     ) {
-        let mut rest = ground.rest.as_slice();
+        let mut rest = whole;
         while let [before @ .., Component::AnyDepth] = rest {
             rest = before;
         }
         match rest {
             [] => {
-                if polarity == Polarity::Opening && walk.entry == Entry::Missing {
+                if polarity == Polarity::Opening && *self.atlas.entry(walk.at) == Entry::Missing {
                     self.note(party, "opens nothing, because it does not exist: {}", &item.text);
                 }
-                self.met(party, side, polarity, &item.text, walk, ClaimKind::Object);
+                self.met(party, side, polarity, item, &walk, ClaimKind::Object);
             }
-            [Component::Glob(glob), after @ ..]
-                if after.iter().all(|component| matches!(component, Component::Literal(_))) =>
-            {
-                let names =
-                    if walk.entry == Entry::Directory { self.files.names(&walk.object) } else { Vec::new() };
+            [Component::Glob(glob), after @ ..] if after.iter().all(|one| literal(one).is_some()) => {
+                let is_directory = *self.atlas.entry(walk.at) == Entry::Directory;
+                let names = if is_directory { self.atlas.names(walk.at) } else { [].into() };
                 // What a wildcard matches opens nothing through a link: the name says nothing about its target.
                 let follow = match polarity {
                     Polarity::Closing => Follow::Links,
                     Polarity::Opening => Follow::Nothing,
                 };
                 for name in names.iter().filter(|name| glob.matches(name)) {
-                    let literal = after.iter().filter_map(|component| match component {
-                        Component::Literal(text) => Some(text.as_bytes()),
-                        _ => None,
-                    });
-                    let ahead = std::iter::once(name.as_slice()).chain(literal);
-                    match tree::walk_on(self.files, walk.clone(), ahead, follow) {
-                        Ok(found) if polarity == Polarity::Opening && found.entry == Entry::Missing => {}
+                    let ahead = std::iter::once(name.as_slice()).chain(after.iter().filter_map(literal));
+                    match self.atlas.walk_on(walk.clone(), ahead, follow) {
+                        Ok(found)
+                            if polarity == Polarity::Opening
+                                && *self.atlas.entry(found.at) == Entry::Missing => {}
                         Ok(found) => {
                             if polarity == Polarity::Closing && found.links.len() > walk.links.len() {
                                 self.stricter(
@@ -271,11 +272,11 @@ impl Gatherer<'_> {
                                     &item.text,
                                 );
                             }
-                            self.met(party, side, polarity, &item.text, found, ClaimKind::Match);
+                            self.met(party, side, polarity, item, &found, ClaimKind::Match);
                         }
                         Err(Stop::Link(at) | Stop::Loop(at)) => match polarity {
                             Polarity::Opening => {}
-                            Polarity::Closing => self.claim(party, side, at, &item.text, ClaimKind::Link),
+                            Polarity::Closing => self.claim(party, side, at, item, ClaimKind::Link),
                         },
                     }
                 }
@@ -283,59 +284,82 @@ impl Gatherer<'_> {
                     Polarity::Opening => {
                         self.stricter(party, "what is made later and matches stays closed: {}", &item.text)
                     }
-                    Polarity::Closing => self.claim(party, side, walk.object, &item.text, ClaimKind::Watch),
+                    Polarity::Closing => self.claim(party, side, walk.at, item, ClaimKind::Watch),
                 }
             }
             rest => {
-                let ground = Grounded { prefix: walk.object, rest: rest.to_vec() };
-                if polarity == Polarity::Opening && side == Side::Item {
-                    self.stricter(
-                        party,
-                        "opens nothing, because no tree is searched for what matches: {}",
-                        &item.text,
-                    );
-                } else {
-                    self.claims.wild.push(Wild { party, side, ground, text: item.text.clone() });
-                }
+                let prefix = self.atlas.path(walk.at).clone();
+                self.wild(party, side, polarity, item, Grounded { prefix, rest: rest.to_vec() });
             }
         }
     }
 
-    fn met(&mut self, party: usize, side: Side, polarity: Polarity, text: &str, walk: Walk, kind: ClaimKind) {
+    /// Keeps a pattern for which a tree would have to be searched.
+    fn wild(
+        &mut self,
+        party: usize,
+        side: Side,
+        polarity: Polarity,
+        item: &'p Item<PathPattern>,
+        ground: Grounded,
+    ) {
+        if polarity == Polarity::Opening && side == Side::Item {
+            self.stricter(
+                party,
+                "opens nothing, because no tree is searched for what matches: {}",
+                &item.text,
+            );
+        } else {
+            self.claims.wild.push(Wild { party, side, ground, text: &item.text });
+        }
+    }
+
+    fn met(
+        &mut self,
+        party: usize,
+        side: Side,
+        polarity: Polarity,
+        item: &'p Item<PathPattern>,
+        walk: &Walk,
+        kind: ClaimKind,
+    ) {
         match polarity {
-            Polarity::Opening => self.links(&walk),
+            Polarity::Opening => self.links(walk),
             Polarity::Closing => {
-                for (at, _) in &walk.links {
-                    self.claim(party, side, at.clone(), text, ClaimKind::Link);
+                for at in &walk.links {
+                    self.claim(party, side, *at, item, ClaimKind::Link);
                 }
             }
         }
-        self.claim(party, side, walk.object, text, kind);
+        self.claim(party, side, walk.at, item, kind);
     }
 
-    fn claim(&mut self, party: usize, side: Side, at: AbsolutePath, text: &str, kind: ClaimKind) {
-        self.claims.list.push(Claim { party, side, at, text: text.to_owned(), kind });
+    fn claim(&mut self, party: usize, side: Side, at: PlaceId, item: &'p Item<PathPattern>, kind: ClaimKind) {
+        self.claims.list.push(Claim { party, side, at, text: Cow::Borrowed(&item.text), kind });
     }
 
     /// The texts of the policy, fence's own state, and every policy that could be found are never writable.
     fn protect(&mut self, host: &Host) {
         let party = self.claims.parties.len();
-        self.claims
-            .parties
-            .push(Party { effect: Effect::Deny, actions: BTreeSet::from([PathAction::Write]) });
+        let actions = [PathAction::Write].into_iter().collect();
+        self.claims.parties.push(Party { effect: Effect::Deny, actions });
+        let own = |at, path: &AbsolutePath, kind| {
+            let text = Cow::Owned(path.to_string());
+            Claim { party, side: Side::Item, at, text, kind }
+        };
         for path in &host.protected {
-            if let Ok(walk) = tree::walk(self.files, path) {
-                let text = path.to_string();
-                self.met(party, Side::Item, Polarity::Closing, &text, walk, ClaimKind::Object);
+            if let Ok(walk) = self.atlas.walk(path) {
+                self.claims.list.extend(walk.links.iter().map(|at| own(*at, path, ClaimKind::Link)));
+                self.claims.list.push(own(walk.at, path, ClaimKind::Object));
             }
         }
         // What is found through another link later is not what was trusted.
         for directory in std::iter::once(host.cwd.clone()).chain(host.cwd.ancestors()) {
             for path in FOUND.map(|name| directory.join(name)) {
-                if let Ok(walk) = tree::walk(self.files, &path)
-                    && walk.entry != Entry::Missing
+                if let Ok(walk) = self.atlas.walk(&path)
+                    && *self.atlas.entry(walk.at) != Entry::Missing
                 {
-                    self.claim(party, Side::Item, walk.object, &path.to_string(), ClaimKind::Object);
+                    self.claims.list.push(own(walk.at, &path, ClaimKind::Object));
                 }
             }
         }
@@ -343,16 +367,14 @@ impl Gatherer<'_> {
 
     /// The links on the way to a directory that programs go to by name.
     fn way_to(&mut self, path: &AbsolutePath) {
-        if let Ok(walk) = tree::walk(self.files, path) {
+        if let Ok(walk) = self.atlas.walk(path) {
             self.links(&walk);
         }
     }
 
     fn links(&mut self, walk: &Walk) {
-        for (at, text) in &walk.links {
-            let link = self.claims.links.entry(at.clone());
-            let link = link.or_insert_with(|| LinkOnTheWay { text: text.clone(), to: BTreeSet::new() });
-            link.to.insert(walk.object.clone());
+        for at in &walk.links {
+            self.claims.links.entry(*at).or_default().insert(walk.at);
         }
     }
 
@@ -366,5 +388,13 @@ impl Gatherer<'_> {
         if let Some(report) = self.findings.report(party) {
             report.stricter(sentence, text);
         }
+    }
+}
+
+/// The name that a component is, if it is no wildcard.
+fn literal(component: &Component) -> Option<&[u8]> {
+    match component {
+        Component::Literal(text) => Some(text.as_bytes()),
+        _ => None,
     }
 }

@@ -1,15 +1,17 @@
 //! Rules on commands: files that are covered by name, and what is judged before the command starts.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::atlas::{Atlas, PlaceId, Walk};
 use super::claims::{Claim, ClaimKind, Claims, Findings, is_for_linux};
 use super::coverage::Side;
 use super::report::Cause;
-use super::tree::{self, Follow, Walk};
+use super::tree::Follow;
 use crate::bytes::AbsolutePath;
 use crate::cover::PROGRAM_DIRECTORIES;
 use crate::fidelity::Mechanism;
-use crate::host::{Entry, Files, Host};
+use crate::host::{Entry, Host};
 use crate::pattern::{CommandPattern, NamePattern, ProgramPattern, Variable};
 use crate::policy::{Effect, Item, Policy, Rule, Subject};
 
@@ -25,17 +27,17 @@ const LIST: &str = "the list is judged for the command that fence starts, but wh
 const MULTICALL_PROGRAMS: [&[u8]; 4] = [b"busybox", b"toybox", b"coreutils", b"uutils"];
 
 /// Adds what one-word rules close, and reports how all rules on commands are enforced.
-pub(super) fn judge(
-    policy: &Policy,
+pub(super) fn judge<'p>(
+    policy: &'p Policy,
     host: &Host,
     values: &BTreeMap<Variable, Vec<u8>>,
-    files: &mut dyn Files,
-    claims: &mut Claims,
+    atlas: &mut Atlas<'_>,
+    claims: &mut Claims<'p>,
     findings: &mut Findings,
 ) {
     let any_allowed = allows(policy).next().is_some();
     let every_allowed = allows(policy).any(opens_everything);
-    let mut commands = Commands { directories: None, host, values, files, claims, findings };
+    let mut commands = Commands { directories: None, host, values, atlas, claims, findings };
     for (number, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| is_for_linux(rule)) {
         let Subject::Run { items, except } = &rule.subject else { continue };
         if let Some(report) = commands.findings.report(number) {
@@ -70,18 +72,18 @@ fn opens_everything(rule: &Rule) -> bool {
     }
 }
 
-struct Commands<'a> {
-    /// Where programs are looked for, resolved; found when first needed.
-    directories: Option<Vec<Walk>>,
+struct Commands<'a, 'f, 'p> {
+    /// Where programs are looked for, no component a link; found when first needed.
+    directories: Option<Vec<PlaceId>>,
     host: &'a Host,
     values: &'a BTreeMap<Variable, Vec<u8>>,
-    files: &'a mut dyn Files,
-    claims: &'a mut Claims,
+    atlas: &'a mut Atlas<'f>,
+    claims: &'a mut Claims<'p>,
     findings: &'a mut Findings,
 }
 
-impl Commands<'_> {
-    fn closed(&mut self, party: usize, item: &Item<CommandPattern>, except: &[Item<CommandPattern>]) {
+impl<'p> Commands<'_, '_, 'p> {
+    fn closed(&mut self, party: usize, item: &'p Item<CommandPattern>, except: &[Item<CommandPattern>]) {
         if !item.pattern.words.is_empty() {
             return self.weaker(party, ARGUMENTS, &item.text);
         }
@@ -89,20 +91,55 @@ impl Commands<'_> {
             ProgramPattern::AnyCommand => {}
             ProgramPattern::Name(name) => {
                 self.weaker(party, ELSEWHERE, &item.text);
-                for found in self.named(name) {
-                    self.program(party, item, except, found);
-                }
+                self.named(party, item, except, name);
             }
             ProgramPattern::Path(path) => {
                 self.weaker(party, COPY, &item.text);
                 if let Ok(ground) = path.ground(self.values)
                     && ground.rest.is_empty()
-                    && let Some(name) = ground.prefix.name().map(<[u8]>::to_vec)
-                    && let Ok(walk) = tree::walk(self.files, &ground.prefix)
+                    && let Some(name) = ground.prefix.name()
+                    && let Ok(walk) = self.atlas.walk(&ground.prefix)
                 {
-                    self.program(party, item, except, (name, walk));
+                    self.program(party, item, except, name, &walk);
                 }
             }
+        }
+    }
+
+    /// Covers the programs of a name, or of the names that a pattern matches.
+    fn named(
+        &mut self,
+        party: usize,
+        item: &'p Item<CommandPattern>,
+        except: &[Item<CommandPattern>],
+        pattern: &NamePattern,
+    ) {
+        let directories = self.directories.take().unwrap_or_else(|| self.find_directories());
+        for directory in &directories {
+            match pattern.0.as_literal() {
+                Some(name) => self.found(party, item, except, *directory, name.as_bytes()),
+                None => {
+                    for name in self.atlas.names(*directory).iter().filter(|name| pattern.0.matches(name)) {
+                        self.found(party, item, except, *directory, name);
+                    }
+                }
+            }
+        }
+        self.directories = Some(directories);
+    }
+
+    /// Covers a program that may be in a directory.
+    fn found(
+        &mut self,
+        party: usize,
+        item: &'p Item<CommandPattern>,
+        except: &[Item<CommandPattern>],
+        directory: PlaceId,
+        name: &[u8],
+    ) {
+        let begun = Walk { at: directory, links: Vec::new() };
+        if let Ok(walk) = self.atlas.walk_on(begun, std::iter::once(name), Follow::Links) {
+            self.program(party, item, except, name, &walk);
         }
     }
 
@@ -110,14 +147,16 @@ impl Commands<'_> {
     fn program(
         &mut self,
         party: usize,
-        item: &Item<CommandPattern>,
+        item: &'p Item<CommandPattern>,
         except: &[Item<CommandPattern>],
-        (name, walk): (Vec<u8>, Walk),
+        name: &[u8],
+        walk: &Walk,
     ) {
-        if matches!(walk.entry, Entry::Missing | Entry::Directory) || is_excepted(except, &name) {
+        if matches!(self.atlas.entry(walk.at), Entry::Missing | Entry::Directory) || is_excepted(except, name)
+        {
             return;
         }
-        let last = walk.object.name().unwrap_or_default();
+        let last = self.atlas.path(walk.at).name().unwrap_or_default();
         if last != name || MULTICALL_PROGRAMS.contains(&last) {
             return self.weaker(party, MULTICALL, &item.text);
         }
@@ -127,53 +166,26 @@ impl Commands<'_> {
         self.claims.list.push(Claim {
             party,
             side: Side::Item,
-            at: walk.object,
-            text: item.text.clone(),
+            at: walk.at,
+            text: Cow::Borrowed(&item.text),
             kind: ClaimKind::Object,
         });
     }
 
-    /// The programs of a name, or of the names that a pattern matches.
-    fn named(&mut self, pattern: &NamePattern) -> Vec<(Vec<u8>, Walk)> {
-        let mut found = Vec::new();
-        for directory in self.directories() {
-            let names = match pattern.0.as_literal() {
-                Some(name) => vec![name.as_bytes().to_vec()],
-                None => {
-                    let mut names = self.files.names(&directory.object);
-                    names.retain(|name| pattern.0.matches(name));
-                    names
-                }
-            };
-            for name in names {
-                let ahead = std::iter::once(name.as_slice());
-                if let Ok(walk) = tree::walk_on(self.files, directory.clone(), ahead, Follow::Links) {
-                    found.push((name, walk));
-                }
-            }
-        }
-        found
-    }
-
-    fn directories(&mut self) -> Vec<Walk> {
-        if let Some(known) = &self.directories {
-            return known.clone();
-        }
+    fn find_directories(&mut self) -> Vec<PlaceId> {
         let path = self.host.environment.get("PATH").map(String::as_bytes).unwrap_or_default();
         let named = path.split(|byte| *byte == b':').filter_map(AbsolutePath::new);
         let system = PROGRAM_DIRECTORIES.iter().filter_map(|path| AbsolutePath::new(path.as_bytes()));
         let paths: BTreeSet<AbsolutePath> = named.chain(system).collect();
-        let mut seen = BTreeSet::new();
         let mut found = Vec::new();
         for path in paths {
-            if let Ok(walk) = tree::walk(self.files, &path)
-                && walk.entry == Entry::Directory
-                && seen.insert(walk.object.clone())
+            if let Ok(walk) = self.atlas.walk(&path)
+                && *self.atlas.entry(walk.at) == Entry::Directory
+                && !found.contains(&walk.at)
             {
-                found.push(walk);
+                found.push(walk.at);
             }
         }
-        self.directories = Some(found.clone());
         found
     }
 

@@ -1,7 +1,5 @@
 //! Which rules cover the place that a walk through the file tree has come to.
 
-use std::collections::BTreeSet;
-
 use crate::plan::{Executing, Writing};
 use crate::policy::{Effect, PathAction};
 
@@ -45,13 +43,42 @@ impl Rights {
 pub(super) const ACTIONS: [PathAction; 4] =
     [PathAction::Read, PathAction::Write, PathAction::Exec, PathAction::Socket];
 
+/// A set of actions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Actions(u8);
+
+impl Actions {
+    /// Adds one.
+    pub(super) fn insert(&mut self, action: PathAction) {
+        self.0 |= 1 << action as u8;
+    }
+
+    /// Whether an action is among them.
+    pub(super) fn contains(self, action: PathAction) -> bool {
+        self.0 & 1 << action as u8 != 0
+    }
+
+    /// Those that a file tree is made for.
+    pub(super) fn in_tree(self) -> impl Iterator<Item = PathAction> {
+        ACTIONS.into_iter().filter(move |action| self.contains(*action))
+    }
+}
+
+impl FromIterator<PathAction> for Actions {
+    fn from_iter<I: IntoIterator<Item = PathAction>>(actions: I) -> Actions {
+        let mut all = Actions::default();
+        actions.into_iter().for_each(|action| all.insert(action));
+        all
+    }
+}
+
 /// What a rule, or fence itself, does about files.
 #[derive(Clone, Debug)]
 pub(super) struct Party {
     /// Whether it opens or closes.
     pub effect: Effect,
     /// What it is about.
-    pub actions: BTreeSet<PathAction>,
+    pub actions: Actions,
 }
 
 /// Whether an item makes a rule cover something, or keeps it from that.
@@ -68,15 +95,30 @@ pub(super) struct Coverage<'a> {
     parties: &'a [Party],
     items: Vec<u32>,
     excepts: Vec<u32>,
-    opening: [BTreeSet<usize>; 4],
-    closing: [BTreeSet<usize>; 4],
+    opening: Covering,
+    closing: Covering,
+    /// What was changed on the way here.
+    changed: Vec<Change>,
+}
+
+/// The parties of one kind that cover a place.
+#[derive(Default)]
+struct Covering {
+    /// Sorted.
+    parties: Vec<usize>,
+    /// How many there are for each action.
+    counts: [u32; ACTIONS.len()],
+}
+
+/// A party that began or ceased to cover a place.
+struct Change {
+    party: usize,
+    before: Presence,
 }
 
 /// How to go back to the place above.
-pub(super) struct Undo {
-    claims: Vec<(usize, Side)>,
-    changed: Vec<(Effect, usize, usize, Presence)>,
-}
+#[derive(Clone, Copy)]
+pub(super) struct Undo(usize);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Presence {
@@ -91,50 +133,43 @@ impl<'a> Coverage<'a> {
             parties,
             items: vec![0; parties.len()],
             excepts: vec![0; parties.len()],
-            opening: Default::default(),
-            closing: Default::default(),
+            opening: Covering::default(),
+            closing: Covering::default(),
+            changed: Vec::new(),
         }
     }
 
     /// Goes down to a place at which these claims begin.
-    pub(super) fn enter(&mut self, claims: impl Iterator<Item = (usize, Side)>) -> Undo {
-        let mut undo = Undo { claims: claims.collect(), changed: Vec::new() };
-        for (party, side) in &undo.claims {
-            let counts = if *side == Side::Item { &mut self.items } else { &mut self.excepts };
-            if let Some(count) = counts.get_mut(*party) {
+    pub(super) fn enter(&mut self, claims: impl Iterator<Item = (usize, Side)> + Clone) -> Undo {
+        let undo = Undo(self.changed.len());
+        for (party, side) in claims.clone() {
+            if let Some(count) = self.count(party, side) {
                 *count += 1;
             }
         }
-        let touched: BTreeSet<usize> = undo.claims.iter().map(|(party, _)| *party).collect();
-        for party in touched {
-            self.renew(party, &mut undo);
+        for (party, _) in claims {
+            let now = if self.covers(party) { Presence::In } else { Presence::Out };
+            self.renew(party, now);
         }
         undo
     }
 
     /// Takes away what opens here: it is not about what lies below.
-    pub(super) fn forget_openings(&mut self, undo: &mut Undo) {
-        for (index, set) in self.opening.iter_mut().enumerate() {
-            for party in std::mem::take(set) {
-                undo.changed.push((Effect::Allow, index, party, Presence::In));
-            }
+    pub(super) fn forget_openings(&mut self) {
+        for party in self.opening.parties.clone() {
+            self.renew(party, Presence::Out);
         }
     }
 
-    /// Goes back up.
-    pub(super) fn leave(&mut self, undo: Undo) {
-        for (effect, index, party, before) in undo.changed.into_iter().rev() {
-            let sets = if effect == Effect::Allow { &mut self.opening } else { &mut self.closing };
-            if let Some(set) = sets.get_mut(index) {
-                match before {
-                    Presence::In => set.insert(party),
-                    Presence::Out => set.remove(&party),
-                };
-            }
+    /// Goes back up, with the claims that began here.
+    pub(super) fn leave(&mut self, undo: Undo, claims: impl Iterator<Item = (usize, Side)>) {
+        while self.changed.len() > undo.0
+            && let Some(Change { party, before }) = self.changed.pop()
+        {
+            self.put(party, before);
         }
-        for (party, side) in undo.claims {
-            let counts = if side == Side::Item { &mut self.items } else { &mut self.excepts };
-            if let Some(count) = counts.get_mut(party) {
+        for (party, side) in claims {
+            if let Some(count) = self.count(party, side) {
                 *count -= 1;
             }
         }
@@ -142,73 +177,93 @@ impl<'a> Coverage<'a> {
 
     /// What is effective here.
     pub(super) fn rights(&self) -> Rights {
-        let has = |action| self.is_open(action) && !self.is_closed(action);
+        let (open, closed) = (self.opening.rights(), self.closing.rights());
         Rights {
-            read: has(PathAction::Read),
-            write: has(PathAction::Write),
-            exec: has(PathAction::Exec),
-            socket: has(PathAction::Socket),
+            read: open.read && !closed.read,
+            write: open.write && !closed.write,
+            exec: open.exec && !closed.exec,
+            socket: open.socket && !closed.socket,
         }
     }
 
-    /// Whether some rule allows the action here, closed or not.
-    pub(super) fn is_open(&self, action: PathAction) -> bool {
-        slot(action).and_then(|index| self.opening.get(index)).is_some_and(|set| !set.is_empty())
+    /// What some rule allows here, closed or not.
+    pub(super) fn open(&self) -> Rights {
+        self.opening.rights()
     }
 
-    /// Whether some rule closes the action here.
-    pub(super) fn is_closed(&self, action: PathAction) -> bool {
-        !self.closing_by(action).is_empty()
+    /// What some rule closes here.
+    pub(super) fn closed(&self) -> Rights {
+        self.closing.rights()
     }
 
-    /// What closes the action here.
-    fn closing_by(&self, action: PathAction) -> &BTreeSet<usize> {
-        const NONE: &BTreeSet<usize> = &BTreeSet::new();
-        slot(action).and_then(|index| self.closing.get(index)).unwrap_or(NONE)
+    /// The parties that open something here, sorted.
+    pub(super) fn opening(&self) -> &[usize] {
+        &self.opening.parties
     }
 
-    /// All parties that cover this place.
-    pub(super) fn parties(&self) -> BTreeSet<usize> {
-        self.opening.iter().chain(&self.closing).flatten().copied().collect()
+    /// The parties that close something here, sorted.
+    pub(super) fn closing(&self) -> &[usize] {
+        &self.closing.parties
     }
 
-    /// Those of them that close.
-    pub(super) fn closing_parties(&self) -> BTreeSet<usize> {
-        self.closing.iter().flatten().copied().collect()
+    fn count(&mut self, party: usize, side: Side) -> Option<&mut u32> {
+        match side {
+            Side::Item => self.items.get_mut(party),
+            Side::Except => self.excepts.get_mut(party),
+        }
     }
 
     /// Whether a party covers this place.
-    pub(super) fn covers(&self, party: usize) -> bool {
+    fn covers(&self, party: usize) -> bool {
         self.items.get(party).is_some_and(|count| *count > 0)
             && self.excepts.get(party).is_some_and(|count| *count == 0)
     }
 
-    fn renew(&mut self, party: usize, undo: &mut Undo) {
-        let Some(what) = self.parties.get(party) else { return };
-        let covers = self.covers(party);
-        let (effect, sets) = match what.effect {
-            Effect::Allow => (Effect::Allow, &mut self.opening),
-            Effect::Deny | Effect::Never => (Effect::Deny, &mut self.closing),
-        };
-        for (index, action) in ACTIONS.iter().enumerate() {
-            if !what.actions.contains(action) {
-                continue;
-            }
-            let Some(set) = sets.get_mut(index) else { continue };
-            let was = set.contains(&party);
-            if was != covers {
-                let before = if was { Presence::In } else { Presence::Out };
-                if covers {
-                    set.insert(party)
-                } else {
-                    set.remove(&party)
-                };
-                undo.changed.push((effect, index, party, before));
-            }
+    fn renew(&mut self, party: usize, now: Presence) {
+        if self.put(party, now) == Changed::Yes {
+            let before = if now == Presence::In { Presence::Out } else { Presence::In };
+            self.changed.push(Change { party, before });
         }
+    }
+
+    fn put(&mut self, party: usize, now: Presence) -> Changed {
+        let Some(what) = self.parties.get(party) else { return Changed::No };
+        let covering = match what.effect {
+            Effect::Allow => &mut self.opening,
+            Effect::Deny | Effect::Never => &mut self.closing,
+        };
+        covering.put(party, what.actions, now)
     }
 }
 
-fn slot(action: PathAction) -> Option<usize> {
-    ACTIONS.iter().position(|known| *known == action)
+#[derive(PartialEq, Eq)]
+enum Changed {
+    Yes,
+    No,
+}
+
+impl Covering {
+    fn rights(&self) -> Rights {
+        let [read, write, exec, socket] = self.counts.map(|count| count > 0);
+        Rights { read, write, exec, socket }
+    }
+
+    fn put(&mut self, party: usize, actions: Actions, now: Presence) -> Changed {
+        let place = self.parties.binary_search(&party);
+        match (place, now) {
+            (Ok(at), Presence::Out) => {
+                self.parties.remove(at);
+            }
+            (Err(at), Presence::In) if actions.in_tree().next().is_some() => self.parties.insert(at, party),
+            _ => return Changed::No,
+        }
+        for (count, action) in self.counts.iter_mut().zip(ACTIONS) {
+            match now {
+                Presence::In if actions.contains(action) => *count += 1,
+                Presence::Out if actions.contains(action) => *count -= 1,
+                _ => {}
+            }
+        }
+        Changed::Yes
+    }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::atlas::{Atlas, PlaceId};
 use super::claims::{Claim, ClaimKind, Claims, Findings, Wild, is_for_linux};
 use super::coverage::Side;
 use super::report::{Cause, Report};
-use super::tree;
 use crate::bytes::AbsolutePath;
 use crate::fidelity::Mechanism;
-use crate::host::{Entry, Files};
+use crate::host::Entry;
 use crate::pattern::{Component, Grounded, PathPattern, Polarity, Variable};
 use crate::policy::{Effect, Item, PathAction, Policy, Subject};
 
@@ -22,38 +22,39 @@ const ALWAYS: [&[u8]; 13] = [
 pub(super) fn allowed(
     policy: &Policy,
     values: &BTreeMap<Variable, Vec<u8>>,
-    files: &mut dyn Files,
-    claims: &Claims,
+    atlas: &mut Atlas<'_>,
+    claims: &Claims<'_>,
     findings: &mut Findings,
 ) -> Vec<AbsolutePath> {
     let mut found = BTreeSet::new();
     for (number, items, except) in opening(policy) {
         let Some(report) = findings.reports.get_mut(number) else { continue };
         report.by(Mechanism::Mount);
-        let except = grounds(except, values, files, Polarity::Closing);
+        let except = grounds(except, values, atlas, Polarity::Closing);
         for item in items {
-            let devices = devices(item, values, files);
+            let devices = devices(item, values, atlas);
             if devices.is_empty() {
                 report.note("no device of this machine below `/dev`: {}", &item.text);
             }
             found.extend(devices.into_iter().filter(|device| !covers(&except, device)));
         }
     }
-    let near = Near::new(claims);
+    let near = Near::new(claims, atlas);
+    let always: Vec<AbsolutePath> = always().collect();
     for closing in closing(policy) {
         let Some(report) = findings.reports.get_mut(closing.number) else { continue };
         if closing.actions.contains(&PathAction::Device) {
             report.by(Mechanism::Absence);
-            let except = grounds(closing.except, values, files, Polarity::Opening);
+            let except = grounds(closing.except, values, atlas, Polarity::Opening);
             for item in closing.items {
-                let ground = grounds(std::slice::from_ref(item), values, files, Polarity::Closing);
+                let ground = grounds(std::slice::from_ref(item), values, atlas, Polarity::Closing);
                 let closes = |device: &AbsolutePath| covers(&ground, device) && !covers(&except, device);
-                close(&mut found, &closing, &item.text, report, closes);
+                close(&mut found, &always, &closing, &item.text, report, closes);
             }
         } else {
             for text in near.texts(closing.number) {
                 let closes = |device: &AbsolutePath| near.closes(closing.number, text, device);
-                close(&mut found, &closing, text, report, closes);
+                close(&mut found, &always, &closing, text, report, closes);
             }
         }
     }
@@ -64,12 +65,13 @@ pub(super) fn allowed(
 /// Takes away the devices that an item closes, and reports what that means.
 fn close(
     found: &mut BTreeSet<AbsolutePath>,
+    always: &[AbsolutePath],
     closing: &Closing<'_>,
     text: &str,
     report: &mut Report,
     closes: impl Fn(&AbsolutePath) -> bool,
 ) {
-    if always().any(|device| closes(&device)) {
+    if always.iter().any(&closes) {
         report.weaker(Cause::Mechanism, "always there: {}", text);
     }
     let before = found.len();
@@ -130,20 +132,23 @@ fn closing(policy: &Policy) -> impl Iterator<Item = Closing<'_>> {
 /// devices claim nothing in the file tree.)
 #[derive(Default)]
 struct Near<'a> {
-    claims: BTreeMap<usize, Vec<&'a Claim>>,
-    wild: BTreeMap<usize, Vec<&'a Wild>>,
+    claims: BTreeMap<usize, Vec<(AbsolutePath, &'a Claim<'a>)>>,
+    wild: BTreeMap<usize, Vec<&'a Wild<'a>>>,
 }
 
 impl<'a> Near<'a> {
-    fn new(claims: &'a Claims) -> Near<'a> {
+    fn new(claims: &'a Claims<'_>, atlas: &Atlas<'_>) -> Near<'a> {
         let is_near = |path: &AbsolutePath| {
             let mut names = path.components();
             matches!(names.next(), None | Some(b"dev"))
         };
         let mut near = Near::default();
         // A directory that is watched for names says nothing about those that are there.
-        for claim in claims.list.iter().filter(|claim| claim.kind != ClaimKind::Watch && is_near(&claim.at)) {
-            near.claims.entry(claim.party).or_default().push(claim);
+        for claim in claims.list.iter().filter(|claim| claim.kind != ClaimKind::Watch) {
+            let path = atlas.path(claim.at);
+            if is_near(path) {
+                near.claims.entry(claim.party).or_default().push((path.clone(), claim));
+            }
         }
         for wild in claims.wild.iter().filter(|wild| is_near(&wild.ground.prefix)) {
             near.wild.entry(wild.party).or_default().push(wild);
@@ -156,9 +161,9 @@ impl<'a> Near<'a> {
         let claims = self.claims.get(&rule).into_iter().flatten();
         let wild = self.wild.get(&rule).into_iter().flatten();
         let mut texts: Vec<&str> = claims
-            .filter(|claim| claim.side == Side::Item)
-            .map(|claim| claim.text.as_str())
-            .chain(wild.filter(|wild| wild.side == Side::Item).map(|wild| wild.text.as_str()))
+            .filter(|(_, claim)| claim.side == Side::Item)
+            .map(|(_, claim)| claim.text.as_ref())
+            .chain(wild.filter(|wild| wild.side == Side::Item).map(|wild| wild.text))
             .collect();
         texts.dedup();
         texts
@@ -169,9 +174,9 @@ impl<'a> Near<'a> {
         let covered = |is: &dyn Fn(Side, &str) -> bool| {
             let claims = self.claims.get(&rule).into_iter().flatten();
             let wild = self.wild.get(&rule).into_iter().flatten();
-            claims.filter(|claim| is(claim.side, &claim.text)).any(|claim| device.is_within(&claim.at))
+            claims.filter(|(_, claim)| is(claim.side, &claim.text)).any(|(path, _)| device.is_within(path))
                 || wild
-                    .filter(|wild| is(wild.side, &wild.text))
+                    .filter(|wild| is(wild.side, wild.text))
                     .any(|wild| wild.ground.matches_at_or_above(device))
         };
         covered(&|side, item| side == Side::Item && item == text) && !covered(&|side, _| side == Side::Except)
@@ -183,15 +188,15 @@ impl<'a> Near<'a> {
 fn grounds(
     items: &[Item<PathPattern>],
     values: &BTreeMap<Variable, Vec<u8>>,
-    files: &mut dyn Files,
+    atlas: &mut Atlas<'_>,
     polarity: Polarity,
 ) -> Vec<Grounded> {
     let mut grounds = Vec::new();
     for ground in items.iter().filter_map(|item| item.pattern.ground(values).ok()) {
-        if let Ok(walk) = tree::walk(files, &ground.prefix)
-            && walk.object != ground.prefix
+        if let Ok(walk) = atlas.walk(&ground.prefix)
+            && *atlas.path(walk.at) != ground.prefix
         {
-            grounds.push(Grounded { prefix: walk.object, rest: ground.rest.clone() });
+            grounds.push(Grounded { prefix: atlas.path(walk.at).clone(), rest: ground.rest.clone() });
             if polarity == Polarity::Opening {
                 continue;
             }
@@ -205,27 +210,29 @@ fn grounds(
 fn devices(
     item: &Item<PathPattern>,
     values: &BTreeMap<Variable, Vec<u8>>,
-    files: &mut dyn Files,
+    atlas: &mut Atlas<'_>,
 ) -> Vec<AbsolutePath> {
     let Ok(ground) = item.pattern.ground(values) else { return Vec::new() };
-    let Ok(walk) = tree::walk(files, &ground.prefix) else { return Vec::new() };
-    if !is_below_dev(&walk.object) && walk.object.as_bytes() != b"/dev" {
+    let Ok(walk) = atlas.walk(&ground.prefix) else { return Vec::new() };
+    let object = atlas.path(walk.at).clone();
+    if !is_below_dev(&object) && object.as_bytes() != b"/dev" {
         return Vec::new();
     }
-    let resolved = Grounded { prefix: walk.object.clone(), rest: ground.rest };
-    let candidates = match (&walk.entry, resolved.rest.as_slice()) {
-        (Entry::Special, _) => vec![walk.object],
+    let resolved = Grounded { prefix: object, rest: ground.rest };
+    let candidates = match (atlas.entry(walk.at), resolved.rest.as_slice()) {
+        (Entry::Special, _) => vec![walk.at],
         (Entry::Directory, [] | [Component::Glob(_)])
-            if is_below_dev(&walk.object) || !resolved.rest.is_empty() =>
+            if is_below_dev(&resolved.prefix) || !resolved.rest.is_empty() =>
         {
-            files.names(&walk.object).iter().map(|name| walk.object.join(name)).collect()
+            let names = atlas.names(walk.at);
+            names.iter().map(|name| atlas.child(walk.at, name)).collect()
         }
         _ => Vec::new(),
     };
-    candidates
-        .into_iter()
-        .filter(|path| resolved.matches_at_or_above(path) && files.entry(path) == Entry::Special)
-        .collect()
+    let mut is_device =
+        |at: &PlaceId| resolved.matches_at_or_above(atlas.path(*at)) && *atlas.entry(*at) == Entry::Special;
+    let devices: Vec<PlaceId> = candidates.into_iter().filter(|at| is_device(at)).collect();
+    devices.into_iter().map(|at| atlas.path(at).clone()).collect()
 }
 
 fn covers(grounds: &[Grounded], path: &AbsolutePath) -> bool {

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::atlas::Chart;
 use super::claims::{Claim, ClaimKind, Claims, Findings, Wild};
-use super::coverage::{ACTIONS, Side};
+use super::coverage::{Actions, Side};
 use super::mounts::{FileTree, Footing, Surface, is_visible};
 use super::region::{Region, RegionKind};
 use super::report::Cause;
@@ -27,12 +28,13 @@ const SOCKETS: &str = "no tree is searched for sockets, and those below answer: 
 /// Judges every claim and every pattern that could not be looked up.
 pub(super) fn judge(
     policy: &Policy,
-    claims: &Claims,
-    regions: &[Region],
+    chart: &Chart,
+    claims: &Claims<'_>,
+    regions: &[Region<'_>],
     tree: &FileTree,
     findings: &mut Findings,
 ) {
-    let mut judge = Judge { policy, claims, regions, tree, findings };
+    let mut judge = Judge { policy, chart, claims, regions, tree, findings };
     for (number, region) in regions.iter().enumerate() {
         for claim in region.claims.iter().filter_map(|claim| claims.list.get(*claim)) {
             judge.claim(number, region, claim);
@@ -43,8 +45,9 @@ pub(super) fn judge(
 
 struct Judge<'a> {
     policy: &'a Policy,
-    claims: &'a Claims,
-    regions: &'a [Region],
+    chart: &'a Chart,
+    claims: &'a Claims<'a>,
+    regions: &'a [Region<'a>],
     tree: &'a FileTree,
     findings: &'a mut Findings,
 }
@@ -57,11 +60,11 @@ enum Outcome {
 
 impl<'a> Judge<'a> {
     /// What a rule is about: a closing `exec` is about reading too.
-    fn actions(&self, party: usize) -> Option<&'a BTreeSet<PathAction>> {
-        self.claims.parties.get(party).map(|party| &party.actions)
+    fn actions(&self, party: usize) -> Option<Actions> {
+        self.claims.parties.get(party).map(|party| party.actions)
     }
 
-    fn claim(&mut self, number: usize, region: &Region, claim: &Claim) {
+    fn claim(&mut self, number: usize, region: &Region<'_>, claim: &Claim<'_>) {
         let Some(rule) = self.policy.rules.get(claim.party) else { return self.own(region, claim) };
         let Subject::Path { .. } = &rule.subject else { return };
         let Some(actions) = self.actions(claim.party) else { return };
@@ -69,7 +72,7 @@ impl<'a> Judge<'a> {
             (Effect::Allow, Side::Item) => self.opened(number, region, claim, actions),
             (Effect::Deny | Effect::Never, Side::Except) => {}
             (effect, _) => {
-                for action in actions.iter().copied().filter(|action| ACTIONS.contains(action)) {
+                for action in actions.in_tree() {
                     let outcome = self.closed(number, region, claim, action, effect);
                     self.tell(claim, outcome, actions);
                 }
@@ -78,7 +81,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn opened(&mut self, number: usize, region: &Region, claim: &Claim, actions: &BTreeSet<PathAction>) {
+    fn opened(&mut self, number: usize, region: &Region<'_>, claim: &Claim<'_>, actions: Actions) {
         let surface = self.tree.around(region);
         let kernel = matches!(region.at.components().next(), Some(b"proc" | b"sys"));
         let device = matches!(region.at.components().next(), Some(b"dev"));
@@ -89,19 +92,19 @@ impl<'a> Judge<'a> {
         }
         report.by(Mechanism::Mount);
         report.by(Mechanism::Landlock);
-        if kernel && actions.contains(&PathAction::Write) {
+        if kernel && actions.contains(PathAction::Write) {
             report.note("writing is always closed below `/proc` and `/sys`: {}", &claim.text);
         }
-        if device && actions.iter().any(|action| ACTIONS.contains(action)) && surface == Surface::Fixed {
+        if device && actions.in_tree().next().is_some() && surface == Surface::Fixed {
             report.note("opens nothing, because below `/dev` only `device` opens: {}", &claim.text);
         }
-        if actions.contains(&PathAction::Socket) && region.entry == Entry::Directory {
+        if actions.contains(PathAction::Socket) && *region.entry == Entry::Directory {
             report.stricter(
                 "only sockets written out by their own path are opened, not those below: {}",
                 &claim.text,
             );
         }
-        if region.entry != Entry::Missing && actions.contains(&PathAction::Exec) && !region.rights.read {
+        if *region.entry != Entry::Missing && actions.contains(PathAction::Exec) && !region.rights.read {
             report.note("executing also asks for `read`, which is not allowed there: {}", &claim.text);
         }
         if region.rights.write && !region.rights.read && region.closing.is_empty() && is_visible(region) {
@@ -113,8 +116,8 @@ impl<'a> Judge<'a> {
     fn closed(
         &self,
         number: usize,
-        region: &Region,
-        claim: &Claim,
+        region: &Region<'_>,
+        claim: &Claim<'_>,
         action: PathAction,
         effect: Effect,
     ) -> Option<Outcome> {
@@ -124,7 +127,9 @@ impl<'a> Judge<'a> {
             Effect::Allow if claim.kind == ClaimKind::Watch => region.rights.has(action),
             Effect::Allow => above.is_some_and(|above| above.rights.has(action)) && !region.open.has(action),
             _ if claim.kind == ClaimKind::Link => above.is_some_and(|above| above.open.has(action)),
-            _ if claim.kind != ClaimKind::Watch && !region.closing.contains(&claim.party) => return None,
+            _ if claim.kind != ClaimKind::Watch && region.closing.binary_search(&claim.party).is_err() => {
+                return None;
+            }
             // A socket answers wherever its tree is there.
             _ if action == PathAction::Socket && matches!(self.tree.around(region), Surface::Tree { .. }) => {
                 true
@@ -141,13 +146,13 @@ impl<'a> Judge<'a> {
         Some(match surface {
             Surface::Tree { writing, footing, .. } => {
                 let loose = writing == Writing::Allowed || footing == Footing::Loose;
-                match (loose, claim.kind, &region.entry) {
+                match (loose, claim.kind, region.entry) {
                     (true, ClaimKind::Watch, _) => Outcome::Weaker(LATER),
                     (true, ClaimKind::Link, _) | (true, _, Entry::Link(_)) => Outcome::Weaker(CHANGED),
                     (true, _, Entry::Missing) => Outcome::Weaker(CREATED),
                     (true, ..) => Outcome::Weaker(REPLACED),
                     (false, _, Entry::Missing) => Outcome::Exact(Mechanism::Absence),
-                    (false, ..) if action == PathAction::Socket && region.entry == Entry::Directory => {
+                    (false, ..) if action == PathAction::Socket && *region.entry == Entry::Directory => {
                         Outcome::Weaker(SOCKETS)
                     }
                     (false, ..) => Outcome::Exact(Mechanism::Mount),
@@ -167,14 +172,14 @@ impl<'a> Judge<'a> {
     }
 
     /// What is effective in the private `/tmp`, if the region lies directly in it.
-    fn private(&self, region: &Region) -> Option<super::coverage::Rights> {
+    fn private(&self, region: &Region<'_>) -> Option<super::coverage::Rights> {
         match self.tree.around(region) {
             Surface::Private(rights) => Some(rights),
             _ => None,
         }
     }
 
-    fn tell(&mut self, claim: &Claim, outcome: Option<Outcome>, actions: &BTreeSet<PathAction>) {
+    fn tell(&mut self, claim: &Claim<'_>, outcome: Option<Outcome>, actions: Actions) {
         let Some(report) = self.findings.report(claim.party) else { return };
         match outcome {
             None => {}
@@ -192,8 +197,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn tell_hidden(&mut self, region: &Region, claim: &Claim, actions: &BTreeSet<PathAction>) {
-        if actions.contains(&PathAction::Read)
+    fn tell_hidden(&mut self, region: &Region<'_>, claim: &Claim<'_>, actions: Actions) {
+        if actions.contains(PathAction::Read)
             && region.rights.write
             && !region.rights.read
             && matches!(self.tree.around(region), Surface::Tree { .. })
@@ -205,7 +210,7 @@ impl<'a> Judge<'a> {
     }
 
     /// A file of fence's own that does not exist must not be made from inside either, nor a link to it replaced.
-    fn own(&mut self, region: &Region, claim: &Claim) {
+    fn own(&mut self, region: &Region<'_>, claim: &Claim<'_>) {
         let Surface::Tree { writing, footing, .. } = self.tree.around(region) else { return };
         let loose = writing == Writing::Allowed || footing == Footing::Loose;
         if loose && claim.kind == ClaimKind::Link {
@@ -214,12 +219,13 @@ impl<'a> Judge<'a> {
                     Code::ProtectedMissing,
                     format!(
                         "`{}` leads through the link `{}`, which the policy lets be replaced from inside",
-                        claim.text, claim.at
+                        claim.text,
+                        self.chart.path(claim.at)
                     ),
                 )
                 .help("put the file itself there, name the file that the link leads to, or allow no writing around the link"),
             );
-        } else if loose && region.entry == Entry::Missing && claim.kind != ClaimKind::Watch {
+        } else if loose && *region.entry == Entry::Missing && claim.kind != ClaimKind::Watch {
             self.findings.diagnostics.push(
                 Diagnostic::new(
                     Code::ProtectedMissing,
@@ -234,9 +240,10 @@ impl<'a> Judge<'a> {
         let mut excepted: BTreeMap<usize, BTreeSet<&AbsolutePath>> = BTreeMap::new();
         for claim in &self.claims.list {
             if claim.side == Side::Except && matches!(claim.kind, ClaimKind::Object | ClaimKind::Match) {
-                excepted.entry(claim.party).or_default().insert(&claim.at);
+                excepted.entry(claim.party).or_default().insert(self.chart.path(claim.at));
             }
         }
+        let trees = self.trees();
         for wild in &self.claims.wild {
             let Some(rule) = self.policy.rules.get(wild.party) else { continue };
             let Some(actions) = self.actions(wild.party) else { continue };
@@ -245,12 +252,12 @@ impl<'a> Judge<'a> {
                 continue;
             }
             let left_out = excepted.get(&wild.party).filter(|_| wild.side == Side::Item);
-            for action in actions.iter().copied().filter(|action| ACTIONS.contains(action)) {
-                let found = self.wild_reach(wild, action, left_out);
+            for action in actions.in_tree() {
+                let found = wild_reach(&trees, wild, action, left_out);
                 let cause = cause(actions);
                 let Some(report) = self.findings.report(wild.party) else { continue };
                 for sentence in &found {
-                    report.weaker(cause, sentence, &wild.text);
+                    report.weaker(cause, sentence, wild.text);
                 }
                 if found.is_empty() {
                     report.by(Mechanism::Absence);
@@ -260,57 +267,71 @@ impl<'a> Judge<'a> {
     }
 
     /// What an `except` with wildcards leaves open is closed where its rule covers something.
-    fn wild_except(&mut self, wild: &Wild, actions: &BTreeSet<PathAction>) {
+    fn wild_except(&mut self, wild: &Wild<'_>, actions: Actions) {
         let covers = self.regions.iter().any(|region| {
-            region.closing.contains(&wild.party)
-                && (region.at.is_within(&wild.ground.prefix) || wild.ground.prefix.is_within(&region.at))
-                && actions.iter().any(|action| region.reached.has(*action))
+            region.closing.binary_search(&wild.party).is_ok()
+                && (region.at.is_within(&wild.ground.prefix) || wild.ground.prefix.is_within(region.at))
+                && actions.in_tree().any(|action| region.reached.has(action))
         });
         if covers && let Some(report) = self.findings.report(wild.party) {
             report.stricter(
                 "excepts nothing where the rule covers what exists, because no tree is searched: {}",
-                &wild.text,
+                wild.text,
             );
         }
     }
 
-    /// Where an action is effective at places that a pattern could match.
-    fn wild_reach(
-        &self,
-        wild: &Wild,
-        action: PathAction,
-        left_out: Option<&BTreeSet<&AbsolutePath>>,
-    ) -> BTreeSet<&'static str> {
-        let ground = &wild.ground;
-        let mut found = BTreeSet::new();
+    /// The regions in which files are there, and what is said of a pattern that could match some of them.
+    fn trees(&self) -> Vec<(&'a Region<'a>, &'static [&'static str])> {
+        let mut trees = Vec::new();
         for (region, surface) in self.regions.iter().zip(&self.tree.surfaces) {
-            let socket = action == PathAction::Socket && region.entry == Entry::Directory;
-            if !(region.rights.has(action) || socket) || !is_visible(region) && region.kind != RegionKind::Tmp
-            {
-                continue;
-            }
-            let near = region.at.is_within(&ground.prefix) || ground.prefix.is_within(&region.at);
-            let could = region.entry == Entry::Directory || ground.matches_at_or_above(&region.at);
-            let out = left_out.is_some_and(|out| {
-                out.iter().any(|except| region.at.is_within(except) || ground.prefix.is_within(except))
-            });
-            if !near || !could || out {
-                continue;
-            }
-            match surface {
+            let sentences: &[&str] = match surface {
                 Surface::Tree { writing: Writing::Allowed, .. }
-                | Surface::Tree { footing: Footing::Loose, .. } => found.extend([LATER, UNSEEN]),
-                Surface::Private(_) => found.extend([LATER]),
-                Surface::Tree { .. } => found.extend([UNSEEN]),
-                _ => {}
+                | Surface::Tree { footing: Footing::Loose, .. } => &[LATER, UNSEEN],
+                Surface::Private(_) => &[LATER],
+                Surface::Tree { .. } => &[UNSEEN],
+                _ => continue,
             };
+            if is_visible(region) || region.kind == RegionKind::Tmp {
+                trees.push((region, sentences));
+            }
         }
-        found
+        trees
     }
 }
 
+/// What is said of a pattern where an action is effective at places that it could match.
+fn wild_reach(
+    trees: &[(&Region<'_>, &'static [&'static str])],
+    wild: &Wild<'_>,
+    action: PathAction,
+    left_out: Option<&BTreeSet<&AbsolutePath>>,
+) -> BTreeSet<&'static str> {
+    let ground = &wild.ground;
+    let mut found = BTreeSet::new();
+    for (region, sentences) in trees {
+        let socket = action == PathAction::Socket && *region.entry == Entry::Directory;
+        if !(region.rights.has(action) || socket) || sentences.iter().all(|sentence| found.contains(sentence))
+        {
+            continue;
+        }
+        let near = region.at.is_within(&ground.prefix) || ground.prefix.is_within(region.at);
+        let could = || *region.entry == Entry::Directory || ground.matches_at_or_above(region.at);
+        let out = || {
+            left_out.is_some_and(|out| {
+                out.iter().any(|except| region.at.is_within(except) || ground.prefix.is_within(except))
+            })
+        };
+        if near && could() && !out() {
+            found.extend(sentences.iter().copied());
+        }
+    }
+    found
+}
+
 /// Only what is about reading and writing can be `cheaply`.
-fn cause(actions: &BTreeSet<PathAction>) -> Cause {
-    let cheap = actions.iter().all(|action| matches!(action, PathAction::Read | PathAction::Write));
+fn cause(actions: Actions) -> Cause {
+    let beyond = [PathAction::Exec, PathAction::Socket, PathAction::Device];
+    let cheap = !beyond.into_iter().any(|action| actions.contains(action));
     if cheap { Cause::Pattern } else { Cause::Mechanism }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::atlas::Atlas;
 use super::calls::{self, Choices};
 use super::claims::{self, Findings, is_for_linux};
 use super::features::{self, WritableCode};
@@ -9,7 +10,7 @@ use super::report::Report;
 use super::{
     acceptance, commands, devices, environment, judgement, limits, mounts, names, naming, network, sockets,
 };
-use super::{region, tree, unset, values};
+use super::{region, unset, values};
 use crate::diagnostic::Diagnostic;
 use crate::fidelity::{Enforced, Enforcement, Mechanism};
 use crate::host::{Files, Host};
@@ -37,22 +38,30 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
     let reports = vec![Report::default(); policy.rules.len()];
     let mut findings = Findings { reports, diagnostics: features::check(&host.features) };
     let values = values::of(host, policy);
-    let cwd = tree::walk(files, &host.cwd).map_or_else(|_| host.cwd.clone(), |walk| walk.object);
+    let mut atlas = Atlas::new(files);
+    let cwd = match atlas.walk(&host.cwd) {
+        Ok(walk) => walk.at,
+        Err(_) => atlas.place(&host.cwd),
+    };
 
-    let mut claims = claims::gather(policy, host, &values, files, &mut findings);
-    commands::judge(policy, host, &values, files, &mut claims, &mut findings);
+    let mut claims = claims::gather(policy, host, &values, &mut atlas, &mut findings);
+    commands::judge(policy, host, &values, &mut atlas, &mut claims, &mut findings);
     unset::judge(policy, &values, &mut findings);
-    sockets::close(host, files, &mut claims, &mut findings);
-    let devices = devices::allowed(policy, &values, files, &claims, &mut findings);
-    let regions = region::survey(&claims, &cwd, files);
-    let mut file_tree = mounts::build(&claims, &regions, devices, &host.features);
-    judgement::judge(policy, &claims, &regions, &file_tree, &mut findings);
+    sockets::close(host, &mut atlas, &mut claims, &mut findings);
+    let devices = devices::allowed(policy, &values, &mut atlas, &claims, &mut findings);
+    let network = network::plan(policy, host, &values);
+    let sought = naming::seek(&network, &mut atlas);
+    let plan = region::plan(&claims, cwd, &mut atlas);
+    let chart = atlas.chart();
+    let regions = region::survey(&claims, &plan, chart);
+    let mut file_tree = mounts::build(chart, &claims, &regions, devices, &host.features);
+    judgement::judge(policy, chart, &claims, &regions, &file_tree, &mut findings);
+    naming::place(sought, chart, &regions, &mut file_tree);
+    let cwd = chart.path(cwd).clone();
 
     features::judge(policy, &host.features, &mut findings);
     let open = names::open_calls(policy, &mut findings);
-    let network = network::plan(policy, host, &values);
     network::judge(policy, &network, &mut findings);
-    naming::place(&network, &regions, &mut file_tree, files);
     let environment = environment::plan(policy, host, &values, &network, &mut findings);
     let code = if file_tree.writable_executable { WritableCode::Somewhere } else { WritableCode::Nowhere };
     let (memfd, memory_files) = features::memory_files(&host.features, code);
@@ -111,7 +120,7 @@ fn conclude(
         if !is_for_linux(rule) {
             report.note("the rule is for {} only", "macos");
         }
-        let told = report.clone().into_enforcement(Enforced::Rule(number));
+        let told = report.enforcement(Enforced::Rule(number));
         if !refused.contains(&rule.written.place()) {
             diagnostics.extend(acceptance::of_rule(policy, rule, &report, &told));
         }

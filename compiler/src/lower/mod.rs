@@ -4,6 +4,7 @@ pub mod linux;
 pub mod values;
 
 mod acceptance;
+mod atlas;
 mod calls;
 mod claims;
 mod commands;
@@ -20,5 +21,6 @@ mod network;
 mod region;
 mod report;
 mod sockets;
+#[allow(dead_code)]
 mod tree;
 mod unset;

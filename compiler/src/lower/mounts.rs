@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::atlas::{Chart, PlaceId};
 use super::claims::Claims;
 use super::coverage::{Rights, Side};
-use super::region::{Region, RegionKind, SocketAccess, union};
+use super::region::{Pin, Region, RegionKind, SocketAccess, union};
 use crate::bytes::AbsolutePath;
 use crate::host::{Entry, Features, Support};
 use crate::plan::{Devices, Executing, LandlockRule, MaskKind, Mount, ProcKind, TreeKind, Writing};
@@ -62,15 +63,16 @@ pub(super) struct FileTree {
 
 impl FileTree {
     /// What stands around a region.
-    pub(super) fn around(&self, region: &Region) -> Surface {
+    pub(super) fn around(&self, region: &Region<'_>) -> Surface {
         region.above.and_then(|above| self.surfaces.get(above)).copied().unwrap_or(Surface::Bare)
     }
 }
 
 /// Makes the file tree.
 pub(super) fn build(
-    claims: &Claims,
-    regions: &[Region],
+    chart: &Chart,
+    claims: &Claims<'_>,
+    regions: &[Region<'_>],
     devices: Vec<AbsolutePath>,
     features: &Features,
 ) -> FileTree {
@@ -81,12 +83,13 @@ pub(super) fn build(
         writable_executable: false,
     };
     let mut builder = Builder {
+        chart,
         claims,
         tree,
         rules: claims.rules,
         regions,
         wanted: wanted(regions),
-        made: BTreeSet::from([AbsolutePath::root()]),
+        made: BTreeSet::from([PlaceId::ROOT]),
         granted: Vec::with_capacity(regions.len()),
         devices,
         features,
@@ -100,7 +103,7 @@ pub(super) fn build(
 }
 
 /// Which regions hold something beneath that has to be there inside.
-fn wanted(regions: &[Region]) -> Vec<bool> {
+fn wanted(regions: &[Region<'_>]) -> Vec<bool> {
     let mut beneath = vec![false; regions.len()];
     for (number, region) in regions.iter().enumerate().rev() {
         let itself = region.kind == RegionKind::Cwd || is_visible(region);
@@ -113,7 +116,7 @@ fn wanted(regions: &[Region]) -> Vec<bool> {
 }
 
 /// Whether the host's object is there inside.
-pub(super) fn is_visible(region: &Region) -> bool {
+pub(super) fn is_visible(region: &Region<'_>) -> bool {
     let rights = region.rights;
     match region.entry {
         Entry::Missing | Entry::Link(_) => false,
@@ -126,12 +129,14 @@ pub(super) fn is_visible(region: &Region) -> bool {
 }
 
 struct Builder<'a> {
-    claims: &'a Claims,
+    chart: &'a Chart,
+    claims: &'a Claims<'a>,
     tree: FileTree,
     rules: usize,
-    regions: &'a [Region],
+    regions: &'a [Region<'a>],
     wanted: Vec<bool>,
-    made: BTreeSet<AbsolutePath>,
+    /// What is there inside.
+    made: BTreeSet<PlaceId>,
     /// What Landlock allows at each region, its own and from above.
     granted: Vec<Rights>,
     devices: Vec<AbsolutePath>,
@@ -139,19 +144,20 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn region(&mut self, region: &Region) {
+    fn region(&mut self, region: &Region<'_>) {
         let around = self.tree.around(region);
         let granted = region.above.and_then(|above| self.granted.get(above)).copied().unwrap_or_default();
         let surface = match &region.kind {
             RegionKind::Proc => self.proc(region),
             RegionKind::Dev => self.dev(region),
             RegionKind::Tmp => self.tmp(region),
-            RegionKind::Link(target) => {
+            RegionKind::Link => {
                 if matches!(around, Surface::Bare | Surface::Private(_) | Surface::Passage(_))
                     && self.leads_somewhere(region)
+                    && let Entry::Link(target) = region.entry
                 {
                     self.make_way(region);
-                    self.made.insert(region.at.clone());
+                    self.made.insert(region.place);
                     self.tree.mounts.push(Mount::Link { at: region.at.clone(), target: target.clone() });
                 }
                 around
@@ -169,18 +175,18 @@ impl Builder<'_> {
     }
 
     /// A link is made again if something that it leads to is there.
-    fn leads_somewhere(&self, region: &Region) -> bool {
-        let Some(link) = self.claims.links.get(&region.at) else { return false };
-        let leads =
-            |place: &Region| link.to.iter().any(|to| to.is_within(&place.at) || place.at.is_within(to));
+    fn leads_somewhere(&self, region: &Region<'_>) -> bool {
+        let Some(link) = self.claims.links.get(&region.place) else { return false };
+        let to: Vec<&AbsolutePath> = link.iter().map(|to| self.chart.path(*to)).collect();
+        let leads = |place: &Region<'_>| to.iter().any(|to| to.is_within(place.at) || place.at.is_within(to));
         self.regions.iter().any(|place| {
             leads(place) && (is_visible(place) || matches!(place.kind, RegionKind::Cwd | RegionKind::Tmp))
         })
     }
 
-    fn place(&mut self, region: &Region, around: Surface, granted: Rights) -> Surface {
+    fn place(&mut self, region: &Region<'_>, around: Surface, granted: Rights) -> Surface {
         // Landlock only ever adds: what it lets be read above, it lets be read here.
-        let hides = !region.rights.read && granted.read && region.entry != Entry::Special;
+        let hides = !region.rights.read && granted.read && *region.entry != Entry::Special;
         match around {
             Surface::Bare | Surface::Private(_) | Surface::Passage(_) if is_visible(region) && !hides => {
                 self.make_way(region);
@@ -190,7 +196,7 @@ impl Builder<'_> {
             Surface::Bare | Surface::Private(_) | Surface::Passage(_) => {
                 if region.kind == RegionKind::Cwd {
                     self.make_way(region);
-                    self.directory(&region.at);
+                    self.directory(region.place);
                 }
                 around
             }
@@ -203,13 +209,16 @@ impl Builder<'_> {
                 if !is_visible(region) || hides {
                     return self.mask(region, footing);
                 }
-                if region.entry == Entry::Special && !region.rights.read && !region.rights.write {
+                if *region.entry == Entry::Special && !region.rights.read && !region.rights.write {
                     return around;
                 }
                 if (writing, executing) != (region.rights.writing(), region.rights.executing()) {
                     return self.tree(region, footing);
                 }
-                if region.pin && writing == Writing::Allowed && region.entry == Entry::Directory {
+                if region.pin == Pin::Needed
+                    && writing == Writing::Allowed
+                    && *region.entry == Entry::Directory
+                {
                     self.tree
                         .mounts
                         .push(Mount::Pin { at: region.at.clone(), rules: self.closers_below(region) });
@@ -220,27 +229,27 @@ impl Builder<'_> {
         }
     }
 
-    fn tree(&mut self, region: &Region, footing: Footing) -> Surface {
+    fn tree(&mut self, region: &Region<'_>, footing: Footing) -> Surface {
         let (writing, executing) = (region.rights.writing(), region.rights.executing());
-        self.made.insert(region.at.clone());
+        self.made.insert(region.place);
         self.tree.mounts.push(Mount::Tree {
             source: region.at.clone(),
             at: region.at.clone(),
-            kind: if region.entry == Entry::Directory { TreeKind::Directory } else { TreeKind::File },
+            kind: if *region.entry == Entry::Directory { TreeKind::Directory } else { TreeKind::File },
             writing,
             executing,
             devices: Devices::Refused,
-            rules: self.rules(&region.parties),
+            rules: self.rules(region.opening.iter().chain(&region.closing)),
         });
         Surface::Tree { writing, executing, footing }
     }
 
-    fn mask(&mut self, region: &Region, footing: Footing) -> Surface {
+    fn mask(&mut self, region: &Region<'_>, footing: Footing) -> Surface {
         let number = self.tree.surfaces.len();
-        let (kind, surface) = if region.entry != Entry::Directory {
+        let (kind, surface) = if *region.entry != Entry::Directory {
             (MaskKind::File, Surface::Mask(footing))
         } else if self.wanted.get(number) == Some(&true) {
-            self.made.insert(region.at.clone());
+            self.made.insert(region.place);
             (MaskKind::Passage, Surface::Passage(footing))
         } else {
             (MaskKind::Directory, Surface::Mask(footing))
@@ -249,7 +258,7 @@ impl Builder<'_> {
         surface
     }
 
-    fn proc(&mut self, region: &Region) -> Surface {
+    fn proc(&mut self, region: &Region<'_>) -> Surface {
         self.make_way(region);
         let how = match self.features.fresh_proc {
             Support::Yes => ProcKind::Fresh,
@@ -259,16 +268,16 @@ impl Builder<'_> {
         Surface::Fixed
     }
 
-    fn dev(&mut self, region: &Region) -> Surface {
+    fn dev(&mut self, region: &Region<'_>) -> Surface {
         self.make_way(region);
         let devices = std::mem::take(&mut self.devices);
         self.tree.mounts.push(Mount::Dev { at: region.at.clone(), devices });
         Surface::Fixed
     }
 
-    fn tmp(&mut self, region: &Region) -> Surface {
+    fn tmp(&mut self, region: &Region<'_>) -> Surface {
         self.make_way(region);
-        self.made.insert(region.at.clone());
+        self.made.insert(region.place);
         self.tree.mounts.push(Mount::Private {
             at: region.at.clone(),
             mode: SHARED,
@@ -278,7 +287,7 @@ impl Builder<'_> {
     }
 
     /// Adds what Landlock does not allow from above already.
-    fn grant(&mut self, region: &Region, granted: Rights) -> Rights {
+    fn grant(&mut self, region: &Region<'_>, granted: Rights) -> Rights {
         let (rights, device) = match region.kind {
             RegionKind::Proc => (Rights { read: true, ..Rights::default() }, false),
             RegionKind::Dev => (Rights { read: true, write: true, ..Rights::default() }, true),
@@ -305,45 +314,46 @@ impl Builder<'_> {
     }
 
     /// Makes the directories above a place that are not there yet.
-    fn make_way(&mut self, region: &Region) {
-        let mut missing: Vec<AbsolutePath> =
-            region.at.ancestors().take_while(|above| !self.made.contains(above)).collect();
-        while let Some(directory) = missing.pop() {
-            self.directory(&directory);
+    fn make_way(&mut self, region: &Region<'_>) {
+        let above = std::iter::successors(self.chart.above(region.place), |at| self.chart.above(*at));
+        let missing: Vec<PlaceId> = above.take_while(|above| !self.made.contains(above)).collect();
+        for directory in missing.into_iter().rev() {
+            self.directory(directory);
         }
     }
 
-    fn directory(&mut self, at: &AbsolutePath) {
-        if self.made.insert(at.clone()) {
-            self.tree.mounts.push(Mount::Directory { at: at.clone(), mode: PASSAGE });
+    fn directory(&mut self, at: PlaceId) {
+        if self.made.insert(at) {
+            let at = self.chart.path(at).clone();
+            self.tree.mounts.push(Mount::Directory { at, mode: PASSAGE });
         }
     }
 
-    /// The rules among some parties; fence itself is none.
-    fn rules(&self, parties: &BTreeSet<usize>) -> Vec<RuleId> {
-        parties
-            .iter()
+    /// The rules among some parties, each once; fence itself is none.
+    fn rules<'p>(&self, parties: impl Iterator<Item = &'p usize>) -> Vec<RuleId> {
+        let mut rules: Vec<RuleId> = parties
             .filter(|party| **party < self.rules)
             .filter_map(|party| u32::try_from(*party).ok().map(RuleId))
-            .collect()
+            .collect();
+        rules.sort_unstable();
+        rules.dedup();
+        rules
     }
 
     /// The rules that close something at a place: by an item of a `deny`, or by an `except` of an `allow`.
-    fn closers(&self, region: &Region) -> Vec<RuleId> {
+    fn closers(&self, region: &Region<'_>) -> Vec<RuleId> {
         let begun = region.claims.iter().filter_map(|number| self.claims.list.get(*number));
-        let excepts = begun.filter(|claim| claim.side == Side::Except).map(|claim| claim.party);
-        self.rules(&region.closing.iter().copied().chain(excepts).collect())
+        let excepts = begun.filter(|claim| claim.side == Side::Except).map(|claim| &claim.party);
+        self.rules(region.closing.iter().chain(excepts))
     }
 
     /// The rules that close something beneath a pinned directory.
-    fn closers_below(&self, region: &Region) -> Vec<RuleId> {
-        let parties = self
+    fn closers_below(&self, region: &Region<'_>) -> Vec<RuleId> {
+        let below = self
             .regions
             .iter()
             .skip(self.tree.surfaces.len() + 1)
-            .take_while(|below| below.at.is_within(&region.at))
-            .flat_map(|below| below.closing.iter().copied())
-            .collect();
-        self.rules(&parties)
+            .take_while(|below| below.at.is_within(region.at));
+        self.rules(below.flat_map(|below| &below.closing))
     }
 }

@@ -1,13 +1,12 @@
 //! What is found out about the enforcement of one rule, gathered item by item.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::fidelity::{Enforced, Enforcement, Level, Mechanism};
 
 /// What enforces one rule, and what it leaves open or closes beyond it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Report {
-    by: BTreeSet<Mechanism>,
+    /// Each once.
+    by: Vec<Mechanism>,
     weaker: Remarks,
     stricter: Remarks,
     notes: Remarks,
@@ -19,9 +18,9 @@ pub(super) struct Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Beyond;
 
-/// Sentences with `{}` in place of the items that each is about.
+/// Sentences with `{}` in place of an item that each is about, as they were found.
 #[derive(Clone, Debug, Default)]
-struct Remarks(BTreeMap<&'static str, BTreeSet<String>>);
+struct Remarks(Vec<(&'static str, String)>);
 
 /// Whether something is weaker because an item is a pattern, which `cheaply` accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +34,9 @@ pub(super) enum Cause {
 impl Report {
     /// Something enforces it.
     pub(super) fn by(&mut self, mechanism: Mechanism) {
-        self.by.insert(mechanism);
+        if !self.by.contains(&mechanism) {
+            self.by.push(mechanism);
+        }
     }
 
     /// Something is left open.
@@ -73,37 +74,84 @@ impl Report {
     }
 
     /// As a document keeps it.
-    pub(super) fn into_enforcement(self, what: Enforced) -> Enforcement {
+    pub(super) fn into_enforcement(mut self, what: Enforced) -> Enforcement {
+        self.enforcement(what)
+    }
+
+    /// As a document keeps it; the report is put in order for that.
+    pub(super) fn enforcement(&mut self, what: Enforced) -> Enforcement {
         let level = self.level();
-        let nothing = if level == Level::Weaker { Mechanism::Nothing } else { Mechanism::Absence };
-        let by = if self.by.is_empty() { vec![nothing] } else { self.by.into_iter().collect() };
+        if self.by.is_empty() {
+            self.by.push(if level == Level::Weaker { Mechanism::Nothing } else { Mechanism::Absence });
+        }
+        self.by.sort_unstable();
         let mut why = self.weaker.sentences();
         why.extend(self.stricter.sentences());
-        Enforcement { what, level, by, why, notes: self.notes.sentences() }
+        Enforcement { what, level, by: self.by.clone(), why, notes: self.notes.sentences() }
     }
 }
 
 impl Remarks {
     fn add(&mut self, sentence: &'static str, item: &str) {
-        self.0.entry(sentence).or_default().insert(item.to_owned());
+        // The same is often found for one action after the other.
+        if self.0.last().is_none_or(|(last, of)| *last != sentence || of != item) {
+            self.0.push((sentence, item.to_owned()));
+        }
     }
 
-    fn sentences(&self) -> Vec<String> {
-        self.0.iter().map(|(sentence, items)| sentence.replace("{}", &list(items))).collect()
+    /// Each sentence once, with all its items.
+    fn sentences(&mut self) -> Vec<String> {
+        self.0.sort_unstable();
+        self.0.dedup();
+        self.0
+            .chunk_by(|(one, _), (other, _)| one == other)
+            .filter_map(|group| group.first().map(|(sentence, _)| with_items(sentence, group)))
+            .collect()
     }
 }
 
 /// The most items that one sentence names.
 const MOST_NAMED: usize = 6;
 
-fn list(items: &BTreeSet<String>) -> String {
-    let mut named: Vec<String> = items.iter().take(MOST_NAMED).map(|item| format!("`{item}`")).collect();
-    if let Some(more) = items.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
-        named.push(format!("{more} more"));
+/// Puts the items of a group into their sentence.
+fn with_items(sentence: &str, group: &[(&'static str, String)]) -> String {
+    let mut items = String::new();
+    let more = group.len().saturating_sub(MOST_NAMED);
+    let named = group.len() - more;
+    for (number, (_, item)) in group.iter().take(MOST_NAMED).enumerate() {
+        let last = more == 0 && number + 1 == named;
+        items.push_str(match number {
+            0 => "`",
+            _ if last => " and `",
+            _ => ", `",
+        });
+        items.push_str(item);
+        items.push('`');
     }
-    match named.pop() {
-        Some(last) if named.is_empty() => last,
-        Some(last) => format!("{} and {last}", named.join(", ")),
-        None => String::new(),
+    if more > 0 {
+        items.push_str(&format!(" and {more} more"));
+    }
+    sentence.replace("{}", &items)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_is_told_once_with_its_items() {
+        let told = |items: &[&str]| {
+            let mut report = Report::default();
+            items.iter().for_each(|item| report.note("about {}", item));
+            report.into_enforcement(Enforced::Tls).notes
+        };
+        assert_eq!(told(&[]), [] as [&str; 0]);
+        assert_eq!(told(&["a"]), ["about `a`"]);
+        assert_eq!(told(&["b", "a", "b"]), ["about `a` and `b`"]);
+        assert_eq!(told(&["c", "a", "b"]), ["about `a`, `b` and `c`"]);
+        let eight = ["1", "2", "3", "4", "5", "6", "7", "8"];
+        assert_eq!(told(&eight), ["about `1`, `2`, `3`, `4`, `5`, `6` and 2 more"]);
+        let told_six = told(eight.get(..6).unwrap());
+        assert_eq!(told_six, ["about `1`, `2`, `3`, `4`, `5` and `6`"]);
     }
 }

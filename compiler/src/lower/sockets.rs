@@ -2,13 +2,14 @@
 //! bound, and those in the usual places (a program in another network namespace may have bound them), are covered
 //! one by one.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::atlas::{Atlas, PlaceId};
 use super::claims::{Claim, ClaimKind, Claims, Findings};
 use super::coverage::{Party, Side};
-use super::tree;
 use crate::bytes::AbsolutePath;
-use crate::host::{Entry, Files, Host};
+use crate::host::{Entry, Host};
 use crate::policy::{Effect, PathAction};
 
 const OTHERS: &str =
@@ -30,41 +31,55 @@ const SERVICES: [&[u8]; 11] = [
 ];
 
 /// Covers every socket that no rule opens.
-pub(super) fn close(host: &Host, files: &mut dyn Files, claims: &mut Claims, findings: &mut Findings) {
-    let opened: BTreeSet<AbsolutePath> =
-        claims.list.iter().filter(|claim| opens_files(claims, claim)).map(|claim| claim.at.clone()).collect();
-    let mut found: BTreeSet<AbsolutePath> = files.sockets(&opened).into_iter().collect();
-    found.retain(|path| files.entry(path) == Entry::Special && !is_opened(claims, path));
+pub(super) fn close(host: &Host, atlas: &mut Atlas<'_>, claims: &mut Claims<'_>, findings: &mut Findings) {
+    let files: Vec<&Claim<'_>> = claims
+        .list
+        .iter()
+        .filter(|claim| opens(claims, claim, &[PathAction::Read, PathAction::Write]))
+        .collect();
+    let sockets: BTreeSet<PlaceId> = claims
+        .list
+        .iter()
+        .filter(|claim| opens(claims, claim, &[PathAction::Socket]))
+        .map(|claim| claim.at)
+        .collect();
+    let is_opened = |atlas: &Atlas<'_>, at: PlaceId| {
+        std::iter::successors(Some(at), |at| atlas.chart().above(*at)).any(|at| sockets.contains(&at))
+    };
+    let opened: BTreeSet<AbsolutePath> = files.iter().map(|claim| atlas.path(claim.at).clone()).collect();
+    let mut found: BTreeSet<AbsolutePath> = BTreeSet::new();
+    for path in atlas.files().sockets(&opened) {
+        let at = atlas.place(&path);
+        if *atlas.entry(at) == Entry::Special && !is_opened(atlas, at) {
+            found.insert(path);
+        }
+    }
     for directory in directories(host) {
-        let openers: Vec<(usize, String)> = claims
-            .list
-            .iter()
-            .filter(|claim| opens_files(claims, claim) && directory.is_within(&claim.at))
-            .map(|claim| (claim.party, claim.text.clone()))
-            .collect();
+        let openers: Vec<&&Claim<'_>> =
+            files.iter().filter(|claim| directory.is_within(atlas.path(claim.at))).collect();
         if openers.is_empty() {
             continue;
         }
-        let Ok(walk) = tree::walk(files, &directory) else { continue };
-        if walk.entry != Entry::Directory {
+        let Ok(walk) = atlas.walk(&directory) else { continue };
+        if *atlas.entry(walk.at) != Entry::Directory {
             continue;
         }
-        for (party, text) in openers {
-            if let Some(report) = findings.report(party) {
-                report.note(OTHERS, &text);
+        for claim in openers {
+            if let Some(report) = findings.report(claim.party) {
+                report.note(OTHERS, &claim.text);
             }
         }
-        for name in files.names(&walk.object) {
-            let path = walk.object.join(&name);
-            if files.entry(&path) == Entry::Special && !is_opened(claims, &path) {
-                found.insert(path);
+        for name in atlas.names(walk.at).iter() {
+            let at = atlas.child(walk.at, name);
+            if *atlas.entry(at) == Entry::Special && !is_opened(atlas, at) {
+                found.insert(atlas.path(at).clone());
             }
         }
     }
     let party = claims.parties.len();
-    claims.parties.push(Party { effect: Effect::Deny, actions: BTreeSet::from([PathAction::Socket]) });
-    for at in found {
-        let text = at.to_string();
+    claims.parties.push(Party { effect: Effect::Deny, actions: [PathAction::Socket].into_iter().collect() });
+    for path in found {
+        let (at, text) = (atlas.place(&path), Cow::Owned(path.to_string()));
         claims.list.push(Claim { party, side: Side::Item, at, text, kind: ClaimKind::Object });
     }
 }
@@ -76,21 +91,10 @@ fn directories(host: &Host) -> Vec<AbsolutePath> {
     services.chain(own).chain(gnupg).chain([host.person.home.join(b".gnupg")]).collect()
 }
 
-/// Whether an item lets files be seen.
-fn opens_files(claims: &Claims, claim: &Claim) -> bool {
+/// Whether an item opens places for one of these actions.
+fn opens(claims: &Claims<'_>, claim: &Claim<'_>, actions: &[PathAction]) -> bool {
     claim.side == Side::Item
         && claims.parties.get(claim.party).is_some_and(|party| {
-            party.effect == Effect::Allow
-                && (party.actions.contains(&PathAction::Read) || party.actions.contains(&PathAction::Write))
+            party.effect == Effect::Allow && actions.iter().any(|action| party.actions.contains(*action))
         })
-}
-
-fn is_opened(claims: &Claims, path: &AbsolutePath) -> bool {
-    claims.list.iter().any(|claim| {
-        claim.side == Side::Item
-            && path.is_within(&claim.at)
-            && claims.parties.get(claim.party).is_some_and(|party| {
-                party.effect == Effect::Allow && party.actions.contains(&PathAction::Socket)
-            })
-    })
 }

@@ -78,6 +78,9 @@ impl Glob {
     /// The same, a class taking a character in the given case.
     pub(crate) fn matches_in(&self, name: &[u8], case: Case) -> bool {
         let pieces = &self.0;
+        if let [GlobPiece::Literal(text)] = pieces.as_slice() {
+            return text.as_bytes() == name;
+        }
         let (mut piece, mut at) = (0, 0);
         let mut star: Option<(usize, usize)> = None;
         loop {

@@ -102,47 +102,36 @@ impl Grounded {
 /// Whether the components match some beginning of these names.
 pub(crate) fn matches_beginning<'a>(
     pattern: &[Component],
-    names: impl Iterator<Item = &'a [u8]>,
+    mut names: impl Iterator<Item = &'a [u8]> + Clone,
     case: Case,
 ) -> bool {
-    let mut reached = vec![false; pattern.len() + 1];
-    if let Some(first) = reached.first_mut() {
-        *first = true;
-    }
-    pass_any_depth(pattern, &mut reached);
-    for name in names {
-        if reached.last() == Some(&true) {
-            return true;
+    let mut at = 0;
+    // What follows the last `**`, and the names that it may still take.
+    let mut any_depth = None;
+    loop {
+        let Some(component) = pattern.get(at) else { return true };
+        if *component == Component::AnyDepth {
+            at += 1;
+            any_depth = Some((at, names.clone()));
+            continue;
         }
-        let mut next = vec![false; pattern.len() + 1];
-        for (index, component) in pattern.iter().enumerate() {
-            if reached.get(index) != Some(&true) {
-                continue;
-            }
-            let target = match component {
-                Component::AnyDepth => Some(index),
-                Component::Literal(text) => (text.as_bytes() == name).then_some(index + 1),
-                Component::Glob(glob) => glob.matches_in(name, case).then_some(index + 1),
-            };
-            if let Some(slot) = target.and_then(|target| next.get_mut(target)) {
-                *slot = true;
-            }
+        // With fewer names left, none of the other ways leads further.
+        let Some(name) = names.next() else { return false };
+        let matches = match component {
+            Component::AnyDepth => true,
+            Component::Literal(text) => text.as_bytes() == name,
+            Component::Glob(glob) => glob.matches_in(name, case),
+        };
+        if matches {
+            at += 1;
+            continue;
         }
-        pass_any_depth(pattern, &mut next);
-        reached = next;
-    }
-    reached.last() == Some(&true)
-}
-
-/// `**` matches no name at all too.
-fn pass_any_depth(pattern: &[Component], reached: &mut [bool]) {
-    for (index, component) in pattern.iter().enumerate() {
-        if *component == Component::AnyDepth
-            && reached.get(index) == Some(&true)
-            && let Some(slot) = reached.get_mut(index + 1)
-        {
-            *slot = true;
+        let Some((after, from)) = &mut any_depth else { return false };
+        if from.next().is_none() {
+            return false;
         }
+        at = *after;
+        names = from.clone();
     }
 }
 

@@ -30,6 +30,14 @@ pub(super) struct Cli {
     pub word: Word,
 }
 
+impl Cli {
+    /// Defines `fence run` alone: what it accepts means the same in the whole definition.
+    pub(super) fn run_alone() -> clap::Command {
+        let run = Run::augment_args(clap::Command::new("run"));
+        Global::augment_args(clap::Command::new("fence")).subcommand(run).subcommand_required(true)
+    }
+}
+
 /// Options of every word.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Global {

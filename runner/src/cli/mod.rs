@@ -48,6 +48,9 @@ pub(crate) fn version() -> &'static str {
 
 /// Does what a command line says.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    if let Some(cli) = running(&arguments) {
+        return ExitCode::from(done(cli));
+    }
     let definition = Cli::command();
     let code = match words::route(arguments, &definition) {
         Route::Own(arguments) | Route::Run(arguments) => parsed(definition, arguments),
@@ -69,6 +72,18 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// Parses a command to run, without defining all of fence's other words first; `None` where it is none, or one with
+/// a mistake or a wish for help: the whole definition has the words for that.
+fn running(arguments: &[OsString]) -> Option<Cli> {
+    let definition = Cli::run_alone();
+    let (Route::Own(arguments) | Route::Run(arguments)) = words::route(arguments.to_vec(), &definition)
+    else {
+        return None;
+    };
+    let matches = definition.try_get_matches_from(arguments).ok()?;
+    Cli::from_arg_matches(&matches).ok()
 }
 
 /// Parses and does it.
@@ -153,6 +168,50 @@ pub(crate) fn in_words(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use clap::Parser;
+
+    use super::arguments::Cli;
+
+    #[test]
+    fn a_command_to_run_means_the_same_without_the_other_words() {
+        for line in [
+            "fence run -p base -- ls -la",
+            "fence run ls --help -p x",
+            "fence run -vc text -- a -b",
+            "fence -q run --rule deny_tty --set a=b -C /tmp --color never --timings x",
+            "fence run --artifact x --log y --shell=/bin/bash -c text",
+        ] {
+            let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let alone = super::running(&arguments).unwrap();
+            assert_eq!(format!("{alone:?}"), format!("{:?}", Cli::try_parse_from(arguments).unwrap()));
+        }
+        let implied = super::running(&["fence".into(), "-p".into(), "base".into(), "ls".into()]).unwrap();
+        assert!(format!("{implied:?}").contains("policy: [\"base\"]"), "{implied:?}");
+    }
+
+    #[test]
+    fn everything_else_is_left_to_the_whole_definition() {
+        for line in [
+            "fence",
+            "fence run",
+            "fence -v",
+            "fence -V",
+            "fence run --help",
+            "fence check",
+            "fence claude",
+            "fence -p base check",
+            "fence -q -v ls",
+            "fence --nothing ls",
+            "fence help run",
+            "fence run --artifact x -p base ls",
+        ] {
+            let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert!(super::running(&arguments).is_none(), "{line}");
+        }
+    }
+
     #[test]
     fn the_number_of_a_system_error_is_left_out() {
         for (message, words) in [

@@ -1,6 +1,7 @@
 //! `fence run`
 
 use std::ffi::{CString, OsStr, OsString};
+use std::mem::ManuallyDrop;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::diagnostic::{Diagnostic, Severity, render};
 use fence_compiler::fidelity::Enforcement;
-use fence_compiler::host::{Host, Recorder};
+use fence_compiler::host::Host;
 use fence_compiler::lower::linux::lower;
 use fence_compiler::plan::{EnvironmentPlan, LinuxPlan};
 use fence_compiler::policy::Policy;
@@ -44,6 +45,8 @@ pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
         None => prepare(arguments, screen)?,
     };
     let Some(prepared) = prepared else { return Ok(FAILED) };
+    // The end of the process frees it sooner than it could be taken apart.
+    let prepared = ManuallyDrop::new(prepared);
     tell_before(&prepared, screen);
     let log = arguments.log.as_deref().map(Log::open).transpose()?;
     let started = Started { prepared: &prepared, arguments, screen, log };
@@ -81,8 +84,7 @@ fn prepare(arguments: &Run, screen: Screen) -> anyhow::Result<Option<Prepared>> 
     }
     refuse_wide_workspace(&loaded.place, policy)?;
     let host = loaded.host(protected_log(arguments)?);
-    // Recorded, so that no path is looked at twice.
-    let lowered = lower(policy, &host, &mut Recorder::new(&mut ProbedFiles));
+    let lowered = lower(policy, &host, &mut ProbedFiles);
     refuse_home_in_tmp(&loaded.place, policy, &lowered.diagnostics)?;
     if !tell_findings(&lowered.diagnostics, sources, screen) {
         return Ok(None);
