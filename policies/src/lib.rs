@@ -18,8 +18,19 @@ macro_rules! built_in {
 
 built_in! {
     "base",
+    "cargo",
     "default",
+    "npm",
     "persistence",
+    "pip",
+    "registries",
+    "registry-debian",
+    "registry-go",
+    "registry-java",
+    "registry-npm",
+    "registry-python",
+    "registry-ruby",
+    "registry-rust",
     "secrets",
     "system-commands",
 }
