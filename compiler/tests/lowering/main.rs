@@ -6,5 +6,6 @@ mod agreement;
 mod artifacts;
 mod machine;
 mod model;
+mod network;
 mod plans;
 mod written;
