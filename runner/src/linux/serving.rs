@@ -36,7 +36,7 @@ pub(crate) enum ServingError {
     },
 }
 
-/// What the system's resolver reads.
+/// What the system's resolver reads. It finds no socket of a service: what it would ask there, it asks by DNS.
 const READ: &[&str] = &[
     "/etc/hosts",
     "/etc/resolv.conf",
@@ -50,9 +50,6 @@ const READ: &[&str] = &[
     "/run/systemd/resolve",
     "/run/resolvconf",
     "/run/NetworkManager",
-    "/run/nscd",
-    "/var/run/nscd",
-    "/var/lib/sss/mc",
     "/lib",
     "/lib64",
     "/usr/lib",
@@ -142,7 +139,6 @@ const MADE: &[&str] = &[
     "getcwd",
     // Sockets.
     "socket",
-    "socketpair",
     "connect",
     "accept",
     "accept4",
@@ -190,10 +186,8 @@ const MADE: &[&str] = &[
     "signalfd4",
     "kill",
     "tgkill",
-    "tkill",
     "wait4",
     "waitid",
-    "pidfd_send_signal",
     // What it is, and what time it is.
     "getpid",
     "getppid",
@@ -235,6 +229,7 @@ fn refused(architecture: Architecture) -> Vec<CallRule> {
         reason: reason.to_owned(),
     };
     let one = |call: &str| vec![call.to_owned()];
+    let own = u64::from(std::process::id());
     let bits = |number: i32| u64::try_from(number).unwrap_or(u64::MAX);
     let others = architecture.names().filter(|name| !MADE.contains(name) && !UNKNOWN.contains(name));
     let others = others.map(str::to_owned).collect();
@@ -247,7 +242,7 @@ fn refused(architecture: Architecture) -> Vec<CallRule> {
             | (libc::O_TMPFILE & !libc::O_DIRECTORY),
     );
     let any = |argument, bits| vec![Condition::AnyBit { argument, width: 32, bits }];
-    let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(bits).to_vec();
+    let families = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(bits).to_vec();
     // Naming a thread, and a piece of memory.
     let harmless = vec![bits(libc::PR_SET_NAME), bits(libc::PR_GET_NAME), bits(libc::PR_SET_VMA)];
     let command = |value| Condition::Equals { argument: 1, width: 32, mask: u64::MAX, value };
@@ -278,6 +273,36 @@ fn refused(architecture: Architecture) -> Vec<CallRule> {
             vec![Condition::NoneOf { argument: 0, width: 32, values: harmless }],
             "EPERM",
             "rights stay given up",
+        ),
+        rule(
+            one("socket"),
+            vec![Condition::All(vec![
+                Condition::Equals { argument: 0, width: 32, mask: u64::MAX, value: bits(libc::AF_NETLINK) },
+                Condition::NoneOf { argument: 2, width: 32, values: vec![bits(libc::NETLINK_ROUTE)] },
+            ])],
+            "EPROTONOSUPPORT",
+            "only addresses are asked for",
+        ),
+        rule(
+            one("kill"),
+            vec![Condition::All(vec![
+                Condition::NoneOf { argument: 0, width: 32, values: vec![own] },
+                Condition::NoneOf { argument: 1, width: 32, values: vec![0] },
+            ])],
+            "EPERM",
+            "nobody else is signalled",
+        ),
+        rule(
+            one("tgkill"),
+            vec![Condition::NoneOf { argument: 0, width: 32, values: vec![own] }],
+            "EPERM",
+            "nobody else is signalled",
+        ),
+        rule(
+            one("prlimit64"),
+            vec![Condition::NoneOf { argument: 0, width: 32, values: vec![0, own] }],
+            "EPERM",
+            "nobody else is limited",
         ),
         rule(
             one("ioctl"),
@@ -329,7 +354,12 @@ mod tests {
         let thread = std::thread::spawn(move || listener.accept().map(drop));
         TcpStream::connect(("127.0.0.1", port)).unwrap();
         thread.join().unwrap().unwrap();
-        nix::sys::signal::kill(nix::unistd::getpid(), None).unwrap();
+        let (parent, end) = (nix::unistd::getppid(), nix::sys::signal::Signal::SIGCONT);
+        assert!(nix::sys::signal::kill(parent, end).is_err());
+        nix::sys::signal::kill(parent, None).unwrap();
+        nix::sys::signal::kill(nix::unistd::getpid(), end).unwrap();
+        assert!(std::os::unix::net::UnixStream::pair().is_err());
+        assert!(std::os::unix::net::UnixStream::connect("/run/fence-test").is_err());
     }
 
     #[test]

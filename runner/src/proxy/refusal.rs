@@ -27,6 +27,8 @@ pub(super) struct Refusal {
 impl Refusal {
     /// Of a connection.
     pub(super) fn connect(target: &Target, decision: Decision) -> Box<Refusal> {
+        // What is taken for granted of addresses does not matter where the name is refused.
+        let decision = Decision { assumptions: Vec::new(), ..decision };
         Box::new(Refusal {
             action: "connect",
             item: target.to_string(),

@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use fence_compiler::policy::{RuleId, Tls};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::destination::Target;
@@ -148,7 +148,7 @@ impl Beginning {
 /// Waits until the target says something, or ends; what had to be read for that.
 async fn answer(link: &mut Link) -> io::Result<Vec<u8>> {
     match link {
-        Link::Plain(stream) => stream.ready(Interest::READABLE).await.map(|_| Vec::new()),
+        Link::Plain(stream) => stream.peek(&mut [0]).await.map(|_| Vec::new()),
         Link::Secure(stream) => {
             let mut answered = Vec::with_capacity(BUFFER);
             stream.read_buf(&mut answered).await?;
