@@ -121,10 +121,8 @@ fn npm(scene: &Scene) -> Result<(), String> {
     succeeded(&fenced(scene, "npm", &rule, &["npm", "install", "--no-audit", "is-odd"], &[]))?;
     // A script of a package that speaks to another host.
     let contact = "require('https').get('https://other.invalid/').on('error', () => process.exit(1))";
-    let script = format!(
-        "{{\"name\":\"bad\",\"version\":\"1.0.0\",\"scripts\":{{\"postinstall\":\"node contact.js\"}}}}"
-    );
-    save(&work.join("bad/package.json"), &script)?;
+    let script = r#"{"name":"bad","version":"1.0.0","scripts":{"postinstall":"node contact.js"}}"#;
+    save(&work.join("bad/package.json"), script)?;
     save(&work.join("bad/contact.js"), contact)?;
     let bad = ["npm", "install", "--no-audit", "--install-links", "./bad"];
     told_refusal(&fenced(scene, "npm", &rule, &bad, &[]))?;
