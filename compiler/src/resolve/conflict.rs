@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::effect::InForce;
 use super::findings::Findings;
 use super::graph::Graph;
-use super::rule::{Draft, State};
+use super::rule::{Draft, Reading, State};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::inclusion::Inclusion;
 use crate::pattern::{
@@ -51,7 +51,8 @@ impl View<'_> {
 /// One rule's items of one kind.
 struct Part<'a, A, P> {
     rule: &'a Rule,
-    actions: Vec<A>,
+    reading: Reading,
+    actions: &'a [A],
     items: &'a [Item<P>],
     except: &'a [Item<P>],
 }
@@ -84,17 +85,19 @@ impl<'a> ByKind<'a> {
             names: Parts(Vec::new()),
             sshs: Parts(Vec::new()),
         };
-        for Draft { rule, .. } in rules {
-            match &rule.subject {
-                Subject::Path { actions, items, except } => {
-                    by_kind.paths.0.push(Part { rule, actions: actions.clone(), items, except });
+        for draft in rules {
+            match &draft.rule.subject {
+                Subject::Path { actions, items, except } => by_kind.paths.add(actions, draft, items, except),
+                Subject::Run { items, except } => by_kind.runs.add(&["run"], draft, items, except),
+                Subject::Connect { items, except } => {
+                    by_kind.connects.add(&["connect"], draft, items, except);
                 }
-                Subject::Run { items, except } => by_kind.runs.add("run", rule, items, except),
-                Subject::Connect { items, except } => by_kind.connects.add("connect", rule, items, except),
-                Subject::Http { items, except } => by_kind.https.add("http", rule, items, except),
-                Subject::Listen { items, except } => by_kind.listens.add("listen", rule, items, except),
-                Subject::Name { action, items, except } => by_kind.names.add(*action, rule, items, except),
-                Subject::Ssh { items, except } => by_kind.sshs.add("ssh", rule, items, except),
+                Subject::Http { items, except } => by_kind.https.add(&["http"], draft, items, except),
+                Subject::Listen { items, except } => by_kind.listens.add(&["listen"], draft, items, except),
+                Subject::Name { action, items, except } => {
+                    by_kind.names.add(std::slice::from_ref(action), draft, items, except);
+                }
+                Subject::Ssh { items, except } => by_kind.sshs.add(&["ssh"], draft, items, except),
                 Subject::Tty => {}
             }
         }
@@ -112,8 +115,8 @@ trait Indexed {
 }
 
 impl<'a, A: Copy + PartialEq + ActionName, P: Inclusion + Indexed> Parts<'a, A, P> {
-    fn add(&mut self, action: A, rule: &'a Rule, items: &'a [Item<P>], except: &'a [Item<P>]) {
-        self.0.push(Part { rule, actions: vec![action], items, except });
+    fn add(&mut self, actions: &'a [A], draft: &'a Draft, items: &'a [Item<P>], except: &'a [Item<P>]) {
+        self.0.push(Part { rule: &draft.rule, reading: draft.reading, actions, items, except });
     }
 
     fn report(&self, view: &View<'_>, findings: &mut Findings) {
@@ -125,7 +128,11 @@ impl<'a, A: Copy + PartialEq + ActionName, P: Inclusion + Indexed> Parts<'a, A, 
     fn inside_never(&self, view: &View<'_>, findings: &mut Findings) {
         let mut keyed: BTreeMap<String, Vec<Candidate<'_, 'a, A, P>>> = BTreeMap::new();
         let mut others: Vec<Candidate<'_, 'a, A, P>> = Vec::new();
-        for part in self.0.iter().filter(|part| part.rule.effect == Effect::Never) {
+        let is_new = |part: &Part<'a, A, P>| part.reading == Reading::Now;
+        let allows = || self.0.iter().filter(|part| part.rule.effect == Effect::Allow);
+        let nevers = || self.0.iter().filter(|part| part.rule.effect == Effect::Never);
+        let (new_allow, new_never) = (allows().any(is_new), nevers().any(is_new));
+        for part in nevers().filter(|part| new_allow || is_new(part)) {
             for item in part.items {
                 match item.pattern.outer_key() {
                     Some(key) => keyed.entry(key).or_default().push((part, item)),
@@ -136,12 +143,14 @@ impl<'a, A: Copy + PartialEq + ActionName, P: Inclusion + Indexed> Parts<'a, A, 
         if keyed.is_empty() && others.is_empty() {
             return;
         }
-        for allow in self.0.iter().filter(|part| part.rule.effect == Effect::Allow) {
+        for allow in allows().filter(|allow| new_never || is_new(allow)) {
             for item in allow.items {
                 let keys = item.pattern.inner_keys();
                 let near = keys.iter().filter_map(|key| keyed.get(key)).flatten().chain(&others);
-                let mut inside: Vec<_> =
-                    near.filter(|(never, outer)| lies_inside(allow, item, never, outer)).collect();
+                let mut inside: Vec<_> = near
+                    .filter(|(never, _)| is_new(allow) || is_new(never))
+                    .filter(|(never, outer)| lies_inside(allow, item, never, outer))
+                    .collect();
                 inside.sort_by_key(|(_, outer)| order(outer.written));
                 if let Some((never, outer)) = inside.first() {
                     let action = allow.actions.iter().find(|action| never.actions.contains(action));

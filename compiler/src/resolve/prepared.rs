@@ -6,7 +6,7 @@
 use fence_grammar::tree::{File, Statement};
 use serde::{Deserialize, Serialize};
 
-use super::rule::{Draft, State};
+use super::rule::{Draft, Reading, State};
 use super::setting::Settings;
 use super::without::Note;
 use super::{Findings, Read, Request, read, resolve, sha256};
@@ -98,7 +98,7 @@ impl Prior {
     pub(super) fn join(mut self, unit: usize, read: &mut Read) {
         let Some(source) = read.graph.units.get(unit).map(|unit| unit.source) else { return };
         self.place_in(source);
-        let draft = |rule| Draft { unit, rule, state: State::Complete };
+        let draft = |rule| Draft { unit, rule, state: State::Complete, reading: Reading::Before };
         read.drafts.extend(self.rules.into_iter().map(draft));
         read.settings.extend(self.settings, unit);
         if read.graph.mains.as_slice() == [unit] {

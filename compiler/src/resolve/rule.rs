@@ -20,6 +20,17 @@ pub(super) struct Draft {
     pub(super) rule: Rule,
     /// Whether every item could be read.
     pub(super) state: State,
+    /// When it was read.
+    pub(super) reading: Reading,
+}
+
+/// When a rule was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// In this compilation.
+    Now,
+    /// Ahead of time, with all that comes with fence: a test sees to it that no two such rules contradict one another.
+    Before,
 }
 
 /// Whether all of a rule could be read.
@@ -83,7 +94,7 @@ impl Reader<'_> {
             platform,
             written: written(&self.graph.sources, unit.source, self.rule.span),
         };
-        Some(Draft { unit: self.unit, rule, state: self.state })
+        Some(Draft { unit: self.unit, rule, state: self.state, reading: Reading::Now })
     }
 
     fn subject(&mut self) -> Option<Subject> {
