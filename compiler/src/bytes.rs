@@ -62,7 +62,8 @@ impl AbsolutePath {
     /// The last name; `None` for `/`.
     #[must_use]
     pub fn name(&self) -> Option<&[u8]> {
-        self.components().next_back()
+        let slash = self.0.iter().rposition(|byte| *byte == b'/')?;
+        self.0.get(slash + 1..).filter(|name| !name.is_empty())
     }
 
     /// The directory that holds it; `None` for `/`.

@@ -34,7 +34,7 @@ struct Place {
     above: Option<PlaceId>,
     /// What lies there, once it was asked for.
     entry: Option<Entry>,
-    /// Another place with the same hash.
+    /// Another place with the same hash, `/` behind the last.
     same: Option<PlaceId>,
 }
 
@@ -111,20 +111,18 @@ impl<'f> Atlas<'f> {
 
     /// The place with a name in another.
     pub(super) fn child(&mut self, above: PlaceId, name: &[u8]) -> PlaceId {
-        let hash = hash(above, name);
-        let first = self.known.get(&hash).copied();
-        let mut same = first;
-        while let Some(place) = same.and_then(|at| self.chart.get(at)) {
+        let last = self.known.entry(hash(above, name)).or_insert(PlaceId::ROOT);
+        let mut same = Some(*last);
+        while let Some((at, place)) = same.and_then(|at| Some((at, self.chart.get(at)?))) {
             if place.above == Some(above) && place.path.name() == Some(name) {
-                return same.unwrap_or(above);
+                return at;
             }
             same = place.same;
         }
-        let path = self.path(above).join(name);
-        let at = PlaceId(u32::try_from(self.chart.places.len()).unwrap_or(u32::MAX));
-        self.chart.places.push(Place { path, above: Some(above), entry: None, same: first });
-        self.known.insert(hash, at);
-        at
+        let path = self.chart.path(above).join(name);
+        self.chart.places.push(Place { path, above: Some(above), entry: None, same: Some(*last) });
+        *last = PlaceId(u32::try_from(self.chart.places.len() - 1).unwrap_or(u32::MAX));
+        *last
     }
 
     /// The place of a path that leads over no link.

@@ -77,42 +77,12 @@ impl Glob {
 
     /// The same, a class taking a character in the given case.
     pub(crate) fn matches_in(&self, name: &[u8], case: Case) -> bool {
-        let pieces = &self.0;
-        if let [GlobPiece::Literal(text)] = pieces.as_slice() {
-            return text.as_bytes() == name;
-        }
-        let (mut piece, mut at) = (0, 0);
-        let mut star: Option<(usize, usize)> = None;
-        loop {
-            let step = match pieces.get(piece) {
-                None if at == name.len() => return true,
-                None => None,
-                Some(GlobPiece::Star) => {
-                    star = Some((piece + 1, at));
-                    piece += 1;
-                    continue;
-                }
-                Some(GlobPiece::Literal(text)) => {
-                    name.get(at..).filter(|rest| rest.starts_with(text.as_bytes())).map(|_| text.len())
-                }
-                Some(GlobPiece::One) => first_character(name, at).map(|(_, length)| length),
-                Some(GlobPiece::Class { negated, ranges }) => first_character(name, at)
-                    .filter(|(c, _)| c.map_or(*negated, |c| case.in_class(c, *negated, ranges)))
-                    .map(|(_, length)| length),
-            };
-            match (step, star) {
-                (Some(length), _) => {
-                    at += length;
-                    piece += 1;
-                }
-                (None, Some((after, from))) => {
-                    let Some((_, length)) = first_character(name, from) else { return false };
-                    star = Some((after, from + length));
-                    piece = after;
-                    at = from + length;
-                }
-                (None, None) => return false,
-            }
+        match self.0.as_slice() {
+            [GlobPiece::Literal(text)] => name == text.as_bytes(),
+            [GlobPiece::Star] => true,
+            [GlobPiece::Literal(text), GlobPiece::Star] => name.starts_with(text.as_bytes()),
+            [GlobPiece::Star, GlobPiece::Literal(text)] => name.ends_with(text.as_bytes()),
+            pieces => matches_pieces(pieces, name, case),
         }
     }
 
@@ -222,6 +192,43 @@ pub(super) fn text_value(name: &str, at: usize, scope: &dyn Scope) -> Result<Str
             )
             .help("here stands only a `let` whose value holds no other variable")
         })
+}
+
+/// Tries the pieces in turn; after a `*`, from each character on.
+fn matches_pieces(pieces: &[GlobPiece], name: &[u8], case: Case) -> bool {
+    let (mut piece, mut at) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    loop {
+        let step = match pieces.get(piece) {
+            None if at == name.len() => return true,
+            None => None,
+            Some(GlobPiece::Star) => {
+                star = Some((piece + 1, at));
+                piece += 1;
+                continue;
+            }
+            Some(GlobPiece::Literal(text)) => {
+                name.get(at..).filter(|rest| rest.starts_with(text.as_bytes())).map(|_| text.len())
+            }
+            Some(GlobPiece::One) => first_character(name, at).map(|(_, length)| length),
+            Some(GlobPiece::Class { negated, ranges }) => first_character(name, at)
+                .filter(|(c, _)| c.map_or(*negated, |c| case.in_class(c, *negated, ranges)))
+                .map(|(_, length)| length),
+        };
+        match (step, star) {
+            (Some(length), _) => {
+                at += length;
+                piece += 1;
+            }
+            (None, Some((after, from))) => {
+                let Some((_, length)) = first_character(name, from) else { return false };
+                star = Some((after, from + length));
+                piece = after;
+                at = from + length;
+            }
+            (None, None) => return false,
+        }
+    }
 }
 
 /// The character that begins at a byte, and how many bytes it has; `None` inside for a byte that is not UTF-8.
