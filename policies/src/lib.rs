@@ -20,6 +20,7 @@ built_in! {
     "base",
     "cargo",
     "default",
+    "dev-server",
     "npm",
     "persistence",
     "pip",

@@ -17,4 +17,6 @@ pub mod preflight;
 pub mod printer;
 #[cfg(target_os = "linux")]
 pub mod proxy;
+#[cfg(target_os = "linux")]
+pub mod publish;
 pub mod trust;

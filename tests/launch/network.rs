@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSock
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 
-use fence::launch::{Attendant, Error, Sockets};
+use fence::launch::{Attendant, Error, Making, Sockets};
 use fence::proxy::Watch;
 use fence_compiler::pattern::PortRange;
 use fence_compiler::plan::{AddressBlock, JudgedNetwork, LinuxPlan, NameBlock, NetworkPlan, PROXY, RESOLVER};
@@ -28,6 +28,10 @@ pub const CASES: &[Case] = &[
 pub struct Says;
 
 impl Attendant for Says {
+    fn making(&self) -> Making {
+        Making::Nothing
+    }
+
     fn attend(&mut self, sockets: Sockets, watch: &mut dyn Watch) -> Result<(), Error> {
         let judged = sockets.judged.unwrap();
         let (listener, names) = (TcpListener::from(judged.listener), TcpListener::from(judged.resolver_tcp));

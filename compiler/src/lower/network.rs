@@ -20,7 +20,6 @@ use crate::world::World;
 const OWN_LOOPBACK: &str = "loopback stays the sandbox's own; `localhost:PORT` opens the host's: {}";
 const NAMES_LIE_THERE: &str = "addresses of 198.18.0.0/15 stand for names inside: {}";
 const NO_TLS: &str = "requests cannot be seen in TLS, so connections to these hosts are only let through where they are plain HTTP: {}";
-const UNPUBLISHED: &str = "this version offers no port to the host: {}";
 const SSH_UNJUDGED: &str = "nothing judges what an ssh inside is asked to do: {}";
 
 /// The network of a policy: isolated if nothing may be connected to.
@@ -129,12 +128,7 @@ pub(super) fn judge(policy: &Policy, network: &NetworkPlan, findings: &mut Findi
                     });
                 }
             }
-            Subject::Listen { items, .. } => {
-                report.by(Mechanism::Namespace);
-                if rule.effect == Effect::Allow {
-                    items.iter().for_each(|item| report.stricter(UNPUBLISHED, &item.text));
-                }
-            }
+            Subject::Listen { .. } => report.by(Mechanism::Namespace),
             Subject::Ssh { items, .. } => match (rule.effect, network) {
                 (Effect::Allow, _) if opens_every_ssh(rule) => {
                     report.by(Mechanism::Absence);

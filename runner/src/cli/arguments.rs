@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::teaching;
+use crate::publish::Request;
 
 /// Runs a command in a sandbox whose policy is a text you can read.
 #[derive(Debug, Parser)]
@@ -154,6 +155,13 @@ pub(super) struct Run {
     /// Take the policy from an artifact that `fence compile` made
     #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "rule", "set"], help_heading = "Policy", value_hint = ValueHint::FilePath)]
     pub artifact: Option<PathBuf>,
+    /// Offer a port inside on the host's loopback, where a `listen` rule allows it:
+    /// [ADDRESS:]HOSTPORT[:PORT]
+    #[arg(long, value_name = "PORT", help_heading = "Network")]
+    pub publish: Vec<Request>,
+    /// Let --publish name an address that others can connect to
+    #[arg(long, requires = "publish", help_heading = "Network")]
+    pub publish_anywhere: bool,
     /// Add each refusal to a file, one JSON object a line
     #[arg(long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
     pub log: Option<PathBuf>,

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::decide::decide;
 use fence_compiler::diagnostic::{Diagnostic, Severity, render};
 use fence_compiler::fidelity::Enforcement;
 use fence_compiler::host::Host;
 use fence_compiler::lower::linux::lower;
 use fence_compiler::plan::{EnvironmentPlan, LinuxPlan};
 use fence_compiler::policy::Policy;
-use fence_compiler::question::{Reason, Verdict};
+use fence_compiler::question::{Question, Reason, Verdict};
 use fence_compiler::source::Sources;
 
 use super::arguments::Run;
@@ -27,6 +28,7 @@ use crate::audit::{Event, EventSource, Log, visible};
 use crate::host::{ProbedFiles, Surroundings};
 use crate::launch::{self, Options, Outcome, Standard, Timings};
 use crate::preflight::{Judge, Lookup, NotFound, Program, Refusal, invocations, look_up};
+use crate::publish::{Anywhere, Published};
 
 /// What fence's own failures exit with.
 pub(super) const FAILED: u8 = 125;
@@ -49,7 +51,7 @@ pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
     let prepared = ManuallyDrop::new(prepared);
     tell_before(&prepared, screen);
     let log = arguments.log.as_deref().map(Log::open).transpose()?;
-    let started = Started { prepared: &prepared, arguments, screen, log };
+    let started = Started { prepared: &prepared, arguments, screen, log, published: None };
     started.run()
 }
 
@@ -171,6 +173,8 @@ struct Started<'a> {
     arguments: &'a Run,
     screen: Screen,
     log: Option<Log>,
+    /// The ports that are offered.
+    published: Option<Published>,
 }
 
 impl Started<'_> {
@@ -187,6 +191,9 @@ impl Started<'_> {
         };
         if let Err(refusal) = self.judged(&judge, &asked, &program, &argv, path) {
             return self.refused(&refusal);
+        }
+        if let Some(code) = self.publish()? {
+            return Ok(code);
         }
         let command = launch::Command {
             program: c_string(program.path.as_bytes())?,
@@ -230,6 +237,34 @@ impl Started<'_> {
             self.screen.note(&format!("{error}; its commands are not judged before they start"));
         }
         judge.within(crate::preflight::Invocation { words }, path)
+    }
+
+    /// Listens at the ports that are to be offered; an exit code if one must not be, or cannot.
+    fn publish(&mut self) -> anyhow::Result<Option<u8>> {
+        let Run { publish, publish_anywhere, .. } = self.arguments;
+        if publish.is_empty() {
+            return Ok(None);
+        }
+        let Prepared { policy, host, .. } = self.prepared;
+        let world = crate::preflight::world(host, policy, &[], crate::preflight::Ways::Programs);
+        for request in publish {
+            let decision = decide(policy, &world, &Question::Listen(request.inside));
+            if decision.verdict == Verdict::Denied {
+                let item = request.inside.to_string();
+                return self.refused(&Refusal { action: "listen", item, decision }).map(Some);
+            }
+        }
+        let anywhere = if *publish_anywhere { Anywhere::Allowed } else { Anywhere::Refused };
+        match Published::new(publish, anywhere) {
+            Ok(published) => {
+                self.published = Some(published);
+                Ok(None)
+            }
+            Err(error) => {
+                self.screen.say(&visible(&error.to_string()));
+                Ok(Some(FAILED))
+            }
+        }
     }
 
     /// Says why there is no program.
@@ -320,7 +355,8 @@ impl Started<'_> {
     #[cfg(target_os = "linux")]
     fn start(&mut self, command: &launch::Command, options: &Options) -> anyhow::Result<Ended> {
         let plan = &self.prepared.plan;
-        let Some(mut serving) = Serving::new(self.prepared, self.log.as_mut()) else {
+        let published = self.published.take();
+        let Some(mut serving) = Serving::new(self.prepared, self.log.as_mut(), published) else {
             return Ok(crate::linux::run_attended(plan, command, options, None));
         };
         let ended = crate::linux::run_attended(plan, command, options, Some(&mut serving));

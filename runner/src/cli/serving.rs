@@ -9,13 +9,15 @@ use fence_compiler::world::World;
 use super::run::Prepared;
 use super::screen::Screen;
 use crate::audit::{Log, LogError};
-use crate::launch::{Attendant, Error, Sockets};
+use crate::launch::{Attendant, Error, Making, Sockets};
 use crate::proxy::{self, Callers, Setting, Summary, Watch};
+use crate::publish::{self, Published};
 
 /// What serves the connections of a run.
 pub(super) struct Serving<'a> {
     prepared: &'a Prepared,
     log: Option<&'a mut Log>,
+    published: Option<Published>,
     /// What came of the connections.
     pub(super) summary: Summary,
     /// Why an event could not be written down.
@@ -23,14 +25,16 @@ pub(super) struct Serving<'a> {
 }
 
 impl<'a> Serving<'a> {
-    /// Is ready to serve, if the plan allows connections at all.
-    pub(super) fn new(prepared: &'a Prepared, log: Option<&'a mut Log>) -> Option<Serving<'a>> {
-        match prepared.plan.network {
-            NetworkPlan::Isolated => None,
-            NetworkPlan::Judged(_) => {
-                Some(Serving { prepared, log, summary: Summary::default(), unwritten: None })
-            }
+    /// Is ready to serve, if the plan allows connections at all, or something is published.
+    pub(super) fn new(
+        prepared: &'a Prepared,
+        log: Option<&'a mut Log>,
+        published: Option<Published>,
+    ) -> Option<Serving<'a>> {
+        if prepared.plan.network == NetworkPlan::Isolated && published.is_none() {
+            return None;
         }
+        Some(Serving { prepared, log, published, summary: Summary::default(), unwritten: None })
     }
 
     fn setting(&self) -> Option<Setting> {
@@ -49,7 +53,17 @@ impl<'a> Serving<'a> {
 }
 
 impl Attendant for Serving<'_> {
+    fn making(&self) -> Making {
+        if self.published.is_some() { Making::OnDemand } else { Making::Nothing }
+    }
+
     fn attend(&mut self, sockets: Sockets, watch: &mut dyn Watch) -> Result<(), Error> {
+        if let (Some(published), Some(channel)) = (self.published.take(), sockets.channel) {
+            publish::serve(published, channel).map_err(|error| {
+                Error::Serve(format!("cannot publish ports: {error}; see `fence doctor`"))
+            })?;
+        }
+        // Without the first, the launch itself goes on waiting.
         let (Some(setting), Some(inside)) = (self.setting(), sockets.judged) else { return Ok(()) };
         let (log, unwritten) = (&mut self.log, &mut self.unwritten);
         let mut add = |event: &crate::audit::Event| {

@@ -9,7 +9,7 @@ mod timing;
 use std::ffi::CString;
 
 #[cfg(target_os = "linux")]
-pub use attendant::{Attendant, Sockets};
+pub use attendant::{Attendant, Making, Sockets};
 pub use error::{Error, ExecProblem};
 pub use owner::{ForeignOwner, Reach, unreachable_owner};
 pub use timing::{Phase, Timing};

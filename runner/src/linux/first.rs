@@ -13,6 +13,7 @@ use super::sandbox::Sandbox;
 use super::sys;
 use super::sys::process::{self, Change, Disposition, Readable, Sender, Signals, Stack};
 use super::sys::processor::Processors;
+use super::sys::socket;
 use crate::launch::{Phase, Timings};
 
 /// What the first process is given by its parent, all of it made before the clone.
@@ -25,6 +26,8 @@ pub(super) struct First<'a> {
     pub(super) report: RawFd,
     /// Where signals come from that the parent got; its end means that the parent is gone.
     pub(super) control: RawFd,
+    /// Where sockets are asked for and handed over; -1 if nobody asks.
+    pub(super) channel: RawFd,
     /// The signals that are passed on; they are blocked already.
     pub(super) signals: Signals,
     /// The processors that the launch keeps to one of.
@@ -59,7 +62,8 @@ impl First<'_> {
                 }
                 // The command has them; a reader of its output sees the end when the command closes it.
                 let _ = sys::close_range(0, 2);
-                let mut watch = Watch { first: self, pid, received, seen: 0 };
+                let channel = self.channel;
+                let mut watch = Watch { first: self, pid, received, channel, seen: 0 };
                 watch.until_the_end(self.sandbox.time)
             }
         }
@@ -112,6 +116,8 @@ struct Watch<'a> {
     pid: i32,
     /// Where its own signals come from.
     received: RawFd,
+    /// Where sockets are asked for.
+    channel: RawFd,
     /// Signals that everybody in the process group got, so that the command needs no copy: one bit each.
     seen: u64,
 }
@@ -131,9 +137,15 @@ impl Watch<'_> {
                 None => -1,
                 Some(left) => i32::try_from(left.div_ceil(1_000_000)).unwrap_or(i32::MAX),
             };
-            let [signals, control] = process::wait_readable([self.received, self.first.control], wait);
+            let waited = [self.received, self.first.control, self.channel];
+            let [signals, control, asked] = process::wait_readable(waited, wait);
             if signals == Readable::Yes {
                 self.take_signals();
+            }
+            match asked {
+                Readable::Yes => self.make_sockets(),
+                Readable::Ended => self.channel = -1,
+                Readable::No => {}
             }
             match control {
                 Readable::Yes => self.pass_on(),
@@ -176,6 +188,23 @@ impl Watch<'_> {
                 self.seen |= bit(received.signal);
             }
         }
+    }
+
+    /// Hands over as many sockets as one message carries.
+    fn make_sockets(&mut self) {
+        if sys::read(self.channel, &mut [0; 16]) != Ok(1) {
+            self.channel = -1;
+            return;
+        }
+        let mut made = [-1; socket::MOST_CARRIED];
+        let mut count = 0;
+        for slot in &mut made {
+            let Ok(socket) = socket::stream() else { break };
+            *slot = socket;
+            count += 1;
+        }
+        let _ = socket::send_descriptors(self.channel, made.get(..count).unwrap_or(&[]));
+        made.iter().take(count).for_each(|socket| sys::close(*socket));
     }
 
     /// Passes on the signals that the parent got, but those that reached the command as they reached this process.

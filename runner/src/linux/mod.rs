@@ -20,6 +20,9 @@ pub(crate) mod serving;
 mod sys;
 mod tree;
 
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+
 use fence_compiler::plan::LinuxPlan;
 
 use crate::launch::{Attendant, Command, Error, Launcher, Options, Outcome, Timing};
@@ -46,6 +49,16 @@ pub fn run_attended(
     attendant: Option<&mut dyn Attendant>,
 ) -> Result<(Outcome, Vec<Timing>), Error> {
     parent::run(plan, command, options, attendant)
+}
+
+/// Asks the first process for sockets of the sandbox's own network.
+pub(crate) fn ask_for_sockets(channel: RawFd) -> io::Result<()> {
+    Ok(sys::write(channel, &[0]).map(drop)?)
+}
+
+/// Takes the sockets that were asked for; none if the sandbox is gone.
+pub(crate) fn take_sockets(channel: RawFd) -> io::Result<Vec<OwnedFd>> {
+    Ok(sys::socket::take_descriptors(channel)?)
 }
 
 /// Fence's own launch.

@@ -21,7 +21,7 @@ use super::sys::process::{self, Change, Readable, Sender, Side, Signals, Stack};
 use super::sys::processor::Processors;
 use super::sys::socket;
 use super::{explain, seccomp, sys};
-use crate::launch::{self, Attendant, Error, Options, Outcome, Phase, Sockets, Timing, Timings};
+use crate::launch::{self, Attendant, Error, Making, Options, Outcome, Phase, Sockets, Timing, Timings};
 use crate::proxy::{self, Inside};
 
 /// The signals that the command gets in the place of fence. SIGTTIN and SIGTTOU are never passed on, but they must
@@ -59,9 +59,12 @@ pub(super) fn run(
         .map_err(|error| Error::Plan(error.to_string()))?;
     let (report, report_end) = pipe()?;
     let (control_end, control) = pipe()?;
-    let keep = [report_end.as_raw_fd(), control_end.as_raw_fd()];
     let channel = attendant.as_ref().map(|_| channel()).transpose()?;
     let inner_end = channel.as_ref().map(|(_, end)| end.as_raw_fd());
+    let on_demand = attendant.as_ref().is_some_and(|attendant| attendant.making() == Making::OnDemand);
+    let asked = if on_demand { inner_end } else { None };
+    let keep: Vec<RawFd> =
+        [report_end.as_raw_fd(), control_end.as_raw_fd()].into_iter().chain(asked).collect();
     let sandbox = Sandbox::new(plan, &layers, &standard, options.timings, &keep, inner_end)?;
     let signals = Signals::new(&PASSED);
     let blocked = Blocked::new(signals);
@@ -73,6 +76,7 @@ pub(super) fn run(
         command: &command,
         report: report_end.as_raw_fd(),
         control: control_end.as_raw_fd(),
+        channel: asked.unwrap_or(-1),
         signals,
         processors,
         stack: Stack::new(),
@@ -95,7 +99,7 @@ pub(super) fn run(
     let received = signals.descriptor().unwrap_or(-1);
     let mut watch = Watch { report, control: Some(control), received, reached: Vec::new(), end: None };
     let attended = match (attendant, channel) {
-        (Some(attendant), Some(channel)) => attend(attendant, &channel, plan, &mut watch),
+        (Some(attendant), Some(channel)) => attend(attendant, channel, plan, &mut watch),
         _ => Ok(()),
     };
     if attended.is_err() {
@@ -168,14 +172,15 @@ fn channel() -> Result<(OwnedFd, OwnedFd), Error> {
 /// Takes what was made inside and has it served. Without sockets the first process has failed, and says why itself.
 fn attend(
     attendant: &mut dyn Attendant,
-    channel: &OwnedFd,
+    channel: OwnedFd,
     plan: &LinuxPlan,
     watch: &mut Watch,
 ) -> Result<(), Error> {
+    let on_demand = attendant.making() == Making::OnDemand;
     let judged = match plan.network {
         NetworkPlan::Isolated => None,
         NetworkPlan::Judged(_) => {
-            let taken = socket::take_descriptors(channel.as_raw_fd()).unwrap_or_default();
+            let taken = socket::await_descriptors(channel.as_raw_fd()).unwrap_or_default();
             let mut taken = taken.into_iter();
             let (Some(listener), Some(resolver_udp), Some(resolver_tcp)) =
                 (taken.next(), taken.next(), taken.next())
@@ -185,7 +190,8 @@ fn attend(
             Some(Inside { listener, resolver_udp, resolver_tcp, log: taken.next() })
         }
     };
-    attendant.attend(Sockets { judged }, watch)
+    let channel = on_demand.then_some(channel);
+    attendant.attend(Sockets { judged, channel }, watch)
 }
 
 /// Signals that are blocked in this thread until this value is gone.

@@ -321,13 +321,16 @@ pub(in crate::linux) fn disposition(signal: i32) -> Disposition {
     if action.sa_sigaction == libc::SIG_IGN { Disposition::Ignored } else { Disposition::Default }
 }
 
-/// Waits until one of two descriptors has something to read or its other end is gone, or until a time has
+/// Waits until one of some descriptors (negative ones are none) has something to read or its other end is gone, or until a time has
 /// passed (milliseconds; negative: without end).
-pub(in crate::linux) fn wait_readable(descriptors: [RawFd; 2], milliseconds: i32) -> [Readable; 2] {
+pub(in crate::linux) fn wait_readable<const N: usize>(
+    descriptors: [RawFd; N],
+    milliseconds: i32,
+) -> [Readable; N] {
     let mut entries = descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
     // SAFETY: pointer and length are those of a live array.
-    if unsafe { libc::poll(entries.as_mut_ptr(), 2, milliseconds) } <= 0 {
-        return [Readable::No; 2];
+    if unsafe { libc::poll(entries.as_mut_ptr(), N as libc::nfds_t, milliseconds) } <= 0 {
+        return [Readable::No; N];
     }
     entries.map(|entry| {
         if entry.revents & libc::POLLIN != 0 {

@@ -115,6 +115,14 @@ pub(in crate::linux) fn datagrams_at(address: SocketAddrV4) -> Result<RawFd, Err
     bind_v4(libc::SOCK_DGRAM, address)
 }
 
+/// A TCP socket of this namespace, for both families where there are two.
+pub(in crate::linux) fn stream() -> Result<RawFd, Errno> {
+    match tcp(libc::AF_INET6) {
+        Err(Errno::EAFNOSUPPORT) => tcp(libc::AF_INET),
+        made => made,
+    }
+}
+
 fn tcp(family: i32) -> Result<RawFd, Errno> {
     // SAFETY: no memory is passed.
     check(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) }.into())
@@ -174,8 +182,17 @@ pub(in crate::linux) fn send_descriptors(channel: RawFd, descriptors: &[RawFd]) 
     }
 }
 
-/// Takes the descriptors of one message; none if the other end is gone.
+/// Takes the descriptors of one message, without waiting for it; none if the other end is gone.
 pub(in crate::linux) fn take_descriptors(channel: RawFd) -> Result<Vec<OwnedFd>, Errno> {
+    receive(channel, libc::MSG_DONTWAIT)
+}
+
+/// Waits for a message and takes its descriptors.
+pub(in crate::linux) fn await_descriptors(channel: RawFd) -> Result<Vec<OwnedFd>, Errno> {
+    receive(channel, 0)
+}
+
+fn receive(channel: RawFd, flags: libc::c_int) -> Result<Vec<OwnedFd>, Errno> {
     let mut byte = [0_u8];
     let mut control = Control([0; 16 + 4 * MOST_CARRIED]);
     let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
@@ -188,7 +205,7 @@ pub(in crate::linux) fn take_descriptors(channel: RawFd) -> Result<Vec<OwnedFd>,
         header.msg_iovlen = 1;
         header.msg_control = control.0.as_mut_ptr().cast();
         header.msg_controllen = control.0.len() as _;
-        let read = libc::recvmsg(channel, &raw mut header, libc::MSG_CMSG_CLOEXEC);
+        let read = libc::recvmsg(channel, &raw mut header, libc::MSG_CMSG_CLOEXEC | flags);
         if read < 0 {
             return Err(Errno::last());
         }
