@@ -135,6 +135,12 @@ pub trait Files {
     /// The names in this directory, sorted; empty if it cannot be read. Asked only for the parent of a
     /// pattern's first wildcard, never for a tree.
     fn names(&mut self, directory: &AbsolutePath) -> Vec<Vec<u8>>;
+    /// Every name in this directory, sorted, where having them all is cheaper than asking for several one by one:
+    /// nothing lies at a name that is not among them. `None` where that is not so, or not known.
+    fn listing(&mut self, directory: &AbsolutePath) -> Option<Vec<Vec<u8>>> {
+        let _ = directory;
+        None
+    }
     /// The sockets that programs of the machine have bound beneath these places, sorted; no component of their
     /// paths is a link. Asked once.
     fn sockets(&mut self, beneath: &BTreeSet<AbsolutePath>) -> Vec<AbsolutePath>;

@@ -21,6 +21,7 @@ pub(super) struct Atlas<'f> {
     /// The last place with each hash of where it lies and of its name.
     known: BTreeMap<u64, PlaceId>,
     names: BTreeMap<PlaceId, Rc<[Vec<u8>]>>,
+    listings: BTreeMap<PlaceId, Option<Vec<Vec<u8>>>>,
 }
 
 /// The places that were found.
@@ -69,7 +70,7 @@ impl<'f> Atlas<'f> {
         let root = AbsolutePath::root();
         let first = Place { path: root.clone(), above: None, entry: Some(Entry::Directory), same: None };
         let chart = Chart { root, places: vec![first] };
-        Atlas { files, chart, known: BTreeMap::new(), names: BTreeMap::new() }
+        Atlas { files, chart, known: BTreeMap::new(), names: BTreeMap::new(), listings: BTreeMap::new() }
     }
 
     /// The places that were found so far.
@@ -102,6 +103,15 @@ impl<'f> Atlas<'f> {
         let names: Rc<[Vec<u8>]> = self.files.names(self.chart.path(at)).into();
         self.names.insert(at, Rc::clone(&names));
         names
+    }
+
+    /// Whether a directory is known to hold nothing of a name, without a look at that name.
+    pub(super) fn lacks(&mut self, directory: PlaceId, name: &[u8]) -> bool {
+        let listing =
+            self.listings.entry(directory).or_insert_with(|| self.files.listing(self.chart.path(directory)));
+        listing
+            .as_ref()
+            .is_some_and(|names| names.binary_search_by(|known| known.as_slice().cmp(name)).is_err())
     }
 
     /// The machine's files themselves.

@@ -117,6 +117,7 @@ impl<'p> Commands<'_, '_, 'p> {
         let directories = self.directories.take().unwrap_or_else(|| self.find_directories());
         for directory in &directories {
             match pattern.0.as_literal() {
+                Some(name) if self.atlas.lacks(*directory, name.as_bytes()) => {}
                 Some(name) => self.found(party, item, except, *directory, name.as_bytes()),
                 None => {
                     for name in self.atlas.names(*directory).iter().filter(|name| pattern.0.matches(name)) {

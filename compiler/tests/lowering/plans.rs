@@ -389,3 +389,40 @@ fn start_up_looks_at_no_tree() {
     };
     assert_eq!(looked(0), looked(500));
 }
+
+#[test]
+fn a_listing_of_a_directory_stands_for_looks_at_its_names() {
+    struct Listed(FileFacts, usize);
+    impl fence_compiler::host::Files for Listed {
+        fn entry(&mut self, path: &fence_compiler::bytes::AbsolutePath) -> fence_compiler::host::Entry {
+            self.1 += 1;
+            self.0.entry(path)
+        }
+        fn names(&mut self, path: &fence_compiler::bytes::AbsolutePath) -> Vec<Vec<u8>> {
+            self.0.names(path)
+        }
+        fn listing(&mut self, path: &fence_compiler::bytes::AbsolutePath) -> Option<Vec<Vec<u8>>> {
+            path.to_string().ends_with("/bin").then(|| self.0.names(path))
+        }
+        fn sockets(
+            &mut self,
+            beneath: &std::collections::BTreeSet<fence_compiler::bytes::AbsolutePath>,
+        ) -> Vec<fence_compiler::bytes::AbsolutePath> {
+            self.0.sockets(beneath)
+        }
+    }
+    let lines = format!("{DEBIAN}/usr/bin/su\n/usr/bin/mount -> su\n/usr/sbin/sudo\n/usr/local/bin/sudo\n");
+    let policy = policy(
+        "allow run *\nallow read exec /usr\ndeny run su, sudo, mount, doas, run0, mkfs, \"su x\" best-effort\n",
+    );
+    let host = host("/home/ada/work");
+    let mut looked_at = files(&lines);
+    let mut listed = Listed(files(&lines), 0);
+    let plan = lower(&policy, &host, &mut listed);
+    assert_eq!(plan, lower(&policy, &host, &mut looked_at));
+    let closed = plan.plan.mounts.iter().filter(|mount| matches!(mount, Mount::Mask { .. })).count();
+    assert_eq!(closed, 4, "{:?}", plan.plan.mounts);
+    let mut counted = fence_compiler::host::Recorder::new(&mut looked_at);
+    let _ = lower(&policy, &host, &mut counted);
+    assert!(listed.1 < counted.into_facts().entries.len());
+}

@@ -28,12 +28,58 @@ impl Files for ProbedFiles {
         names
     }
 
+    fn listing(&mut self, directory: &AbsolutePath) -> Option<Vec<Vec<u8>>> {
+        listing(as_path(directory))
+    }
+
     fn sockets(&mut self, beneath: &BTreeSet<AbsolutePath>) -> Vec<AbsolutePath> {
         bound_sockets(&std::fs::read("/proc/net/unix").unwrap_or_default())
             .into_iter()
             .filter(|path| beneath.contains(path) || path.ancestors().any(|above| beneath.contains(&above)))
             .collect()
     }
+}
+
+/// The names in a directory that says it is small, sorted, if nothing can lie at any other name.
+///
+/// That holds on the common file systems, unless a directory on one of them takes names in any case (`chattr +F`).
+/// Others find what they do not list: automounters, servers, Windows.
+#[cfg(target_os = "linux")]
+fn listing(directory: &Path) -> Option<Vec<Vec<u8>>> {
+    use nix::sys::statfs::{
+        BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC, statfs,
+    };
+    const SMALL: u64 = 4096;
+    const COMMON: [nix::sys::statfs::FsType; 5] =
+        [BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC];
+    if std::fs::symlink_metadata(directory).ok()?.len() > SMALL
+        || !COMMON.contains(&statfs(directory).ok()?.filesystem_type())
+    {
+        return None;
+    }
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).ok()? {
+        names.push(entry.ok()?.file_name().as_bytes().to_vec());
+    }
+    names.sort();
+    let other_case = |name: &[u8]| {
+        name.iter().map(|byte| if byte.is_ascii_alphabetic() { byte ^ 0x20 } else { *byte }).collect()
+    };
+    let turned: Option<(&Vec<u8>, Vec<u8>)> =
+        names.iter().map(|name| (name, other_case(name))).find(|(name, turned)| *name != turned);
+    match turned {
+        Some((_, turned)) if names.binary_search(&turned).is_err() => {
+            let found = std::fs::symlink_metadata(directory.join(OsStr::from_bytes(&turned)));
+            found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound).then_some(names)
+        }
+        Some(_) => None,
+        None => names.is_empty().then_some(names),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn listing(_: &Path) -> Option<Vec<Vec<u8>>> {
+    None
 }
 
 /// Where the sockets of a table like `/proc/net/unix` lie now, as far as their directories are there. A name in it
@@ -86,6 +132,30 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     use super::bound_sockets;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_small_directory_is_listed_if_it_can_be_read_and_is_on_a_common_file_system() {
+        let folder = tempfile::tempdir().unwrap();
+        if super::listing(folder.path()).is_none() {
+            eprintln!("skipped: the temporary directory is on another file system");
+            return;
+        }
+        for name in ["su", "b", "\u{e4}", "1"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let names = super::listing(folder.path()).unwrap();
+        assert_eq!(names, [&b"1"[..], b"b", b"su", "\u{e4}".as_bytes()]);
+        for unlisted in ["/proc/self", "/dev/fd", "/nowhere"] {
+            assert_eq!(super::listing(std::path::Path::new(unlisted)), None, "{unlisted}");
+        }
+        let large = folder.path().join("large");
+        std::fs::create_dir(&large).unwrap();
+        for number in 0..600 {
+            std::fs::write(large.join(format!("a-program-with-a-long-name-{number}")), "").unwrap();
+        }
+        assert_eq!(super::listing(&large), None);
+    }
 
     #[test]
     fn a_bound_socket_is_found_by_its_resolved_directory() {
