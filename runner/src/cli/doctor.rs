@@ -4,7 +4,10 @@ use std::path::Path;
 
 use fence_compiler::host::{Host, Support};
 use fence_compiler::lower::linux::lower;
+#[cfg(target_os = "linux")]
+use fence_compiler::plan::NetworkPlan;
 use fence_compiler::resolve::{Request, resolve};
+use fence_compiler::source::{Origin, Source};
 use serde_json::json;
 
 use super::arguments::{Doctor, Format};
@@ -54,8 +57,12 @@ pub(super) fn doctor(arguments: &Doctor, screen: Screen) -> anyhow::Result<u8> {
     let policy = resolve(&request, &library).policy;
     let host = host(&surroundings, &policy, Vec::new());
     let place = place();
-    let trial = trial(&policy, &host);
-    let rows = rows(&host, place, trial);
+    let sandbox = trial(&policy, &host);
+    let connections = match &sandbox {
+        Support::Yes => trial(&resolve(&connecting(), &library).policy, &host),
+        Support::No(_) => Support::No("not tried, because there is no sandbox".to_owned()),
+    };
+    let rows = rows(&host, place, sandbox, connections);
     let broken = rows.iter().any(|row| row.need == Need::Required && !row.found.is_yes());
     match arguments.format {
         Format::Text => screen.print(&as_text(&rows, &host, place, screen))?,
@@ -78,6 +85,13 @@ pub(super) fn doctor(arguments: &Doctor, screen: Screen) -> anyhow::Result<u8> {
         }
     }
     Ok(u8::from(broken))
+}
+
+/// A policy that allows a connection: its plan has a network that is judged.
+fn connecting() -> Request {
+    let text = "fence 1\nallow connect localhost:1\n".to_owned();
+    let one = Source { origin: Origin::Given(text.clone()), name: "doctor".to_owned(), text };
+    Request { mains: built_in("base").into_iter().chain([one]).collect(), set: Vec::new(), above: Vec::new() }
 }
 
 /// Makes a sandbox and runs `true` in it: what no single fact can prove.
@@ -104,7 +118,27 @@ fn start(
     command: &Command,
     options: &Options,
 ) -> Result<Outcome, Error> {
-    crate::linux::run(plan, command, options)
+    match plan.network {
+        NetworkPlan::Isolated => crate::linux::run(plan, command, options),
+        NetworkPlan::Judged(_) => {
+            crate::linux::run_attended(plan, command, options, Some(&mut Nobody)).map(|(outcome, _)| outcome)
+        }
+    }
+}
+
+/// Serves nothing: that the network can be made is all that is tried.
+#[cfg(target_os = "linux")]
+struct Nobody;
+
+#[cfg(target_os = "linux")]
+impl crate::launch::Attendant for Nobody {
+    fn making(&self) -> crate::launch::Making {
+        crate::launch::Making::Nothing
+    }
+
+    fn attend(&mut self, _: crate::launch::Sockets, _: &mut dyn crate::proxy::Watch) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -112,7 +146,7 @@ fn start(_: &fence_compiler::plan::LinuxPlan, _: &Command, _: &Options) -> Resul
     Err(Error::Plan("this version runs commands on Linux only".to_owned()))
 }
 
-fn rows(host: &Host, place: Place, trial: Support) -> Vec<Row> {
+fn rows(host: &Host, place: Place, trial: Support, connections: Support) -> Vec<Row> {
     let features = &host.features;
     let kernel = features.kernel;
     let landlock = match features.landlock_abi {
@@ -158,6 +192,13 @@ fn rows(host: &Host, place: Place, trial: Support) -> Vec<Row> {
             found: landlock,
             means: "files have no second line of defence; signals to the own process group reach outside",
             mend: Some("Linux 6.12 or newer with `landlock` in its `lsm=` boot parameter".to_owned()),
+            need: Need::Useful,
+        },
+        Row {
+            name: "nftables",
+            found: connections,
+            means: "a policy that allows a connection does not run",
+            mend: Some("sudo modprobe -a nf_tables nft_redir nft_reject_inet nft_ct".to_owned()),
             need: Need::Useful,
         },
         Row {
