@@ -9,6 +9,7 @@ use fence_compiler::policy::Tls;
 use fence_compiler::question::Platform;
 use fence_compiler::world::World;
 
+use super::destination::Target;
 use super::requests::{Requests, Step};
 use super::resolve::Source;
 use super::server::Server;
@@ -45,8 +46,11 @@ fn passed<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Option<&'stat
 /// A request of SOCKS.
 pub fn socks(bytes: &[u8]) {
     let mut stream = tokio::io::join(bytes, tokio::io::sink());
-    if let Poll::Ready(Ok(asked)) = now(socks::read(&mut stream)) {
-        assert!(asked.target.is_ok_and(|target| target.port > 0) || bytes.len() > 8);
+    if let Poll::Ready(Ok(asked)) = now(socks::read(&mut stream))
+        && let Ok(target) = asked.target
+    {
+        // It is in the one form that is compared.
+        assert_eq!(Target::read(&target.to_string(), None), Ok(target));
     }
 }
 

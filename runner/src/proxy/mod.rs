@@ -9,7 +9,7 @@ mod destination;
 mod dial;
 mod door;
 mod exchange;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod gate;
 mod head;

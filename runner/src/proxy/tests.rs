@@ -1,6 +1,7 @@
 //! The proxy on loopback, without any namespace.
 
 mod exchange;
+mod hostile;
 mod memory;
 mod names;
 mod relay;

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::scene::{Given, Scene, all, echo, run, serving, web};
 
 /// The ClientHello of a client that asks for a name, or for an address and so for none.
-fn hello(name: &str) -> Vec<u8> {
+pub(super) fn hello(name: &str) -> Vec<u8> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
