@@ -68,6 +68,26 @@ pub(crate) fn is_forbidden(c: char) -> bool {
     c.is_control() || c.is_whitespace() || is_invisible(c)
 }
 
+/// Where the comments of a text stand, each from its `#` to the end of its line.
+pub(crate) fn comment_places(text: &str) -> Vec<Span> {
+    let mut places = Vec::new();
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        let mut state = State::Between;
+        for (at, c) in line.char_indices() {
+            let next = state.after(c);
+            if next == State::Comment {
+                let end = line.trim_end_matches(['\n', '\r']).len();
+                places.push(Span::new(offset + at..offset + end.max(at + 1)));
+                break;
+            }
+            state = next;
+        }
+        offset += line.len();
+    }
+    places
+}
+
 /// What a character is called that may stand nowhere in a policy, in whichever form it is written; `at` is its
 /// offset in the text. `None`: it may stand there.
 #[must_use]

@@ -12,6 +12,7 @@ mod escape;
 mod lower;
 mod name;
 mod parse;
+pub mod print;
 mod span;
 mod suggestion;
 mod syntax;

@@ -8,6 +8,7 @@
 //! them with their places; what serde makes of a value has the place [`Span::NONE`].
 
 mod action;
+mod convert;
 pub mod data;
 mod form;
 mod lower;
@@ -18,6 +19,7 @@ mod spanned;
 mod test;
 
 pub use action::{Action, Effect, LimitKind, PlatformName, TlsMode, Verdict};
+pub use convert::{Converted, Unconverted, convert};
 pub use form::{Form, read};
 pub use lower::from_tree;
 pub use one_or_many::OneOrMany;

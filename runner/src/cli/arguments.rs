@@ -85,6 +85,8 @@ pub(super) enum Word {
     Show(Show),
     /// Run the tests that are written in a policy
     Test(Test),
+    /// Write policies in their canonical form, or in another: text, YAML, JSON
+    Fmt(Fmt),
     /// Compile a policy to an artifact
     Compile(Compile),
     /// List the policies that come with fence, or print one
@@ -104,7 +106,7 @@ pub(super) enum Word {
 /// Which policy, and what is changed about it for once.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Chosen {
-    /// A policy: a file (with a `/` or ending in .fence), a built-in name, or `user`;
+    /// A policy: a file (with a `/` or ending in .fence, .yaml, .json), a built-in name, or `user`;
     /// several are a union. Without it: the nearest policy.fence, else your own, else `default`
     #[arg(short, long = "policy", value_name = "POLICY", help_heading = "Policy", value_hint = ValueHint::FilePath)]
     pub policy: Vec<OsString>,
@@ -240,7 +242,8 @@ pub(super) struct Show {
     /// Only the rules with this label
     #[arg(long, value_name = "LABEL")]
     pub label: Option<String>,
-    /// How it is written: fence (a policy that compiles to the same rules), or json, which carries its version
+    /// How it is written: fence or yaml (a policy that compiles to the same rules), or json, which
+    /// carries its version
     #[arg(
         long,
         value_name = "FORMAT",
@@ -256,6 +259,8 @@ pub(super) struct Show {
 pub(super) enum ShowFormat {
     /// As a policy's text, which compiles to the same rules
     Fence,
+    /// The same as YAML
+    Yaml,
     /// For a program; the form carries its version
     Json,
 }
@@ -282,6 +287,35 @@ pub(super) struct Test {
         help_heading = "Output"
     )]
     pub format: Format,
+}
+
+/// `fence fmt`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = teaching::FMT)]
+pub(super) struct Fmt {
+    /// Policy files; `-` is standard input, and the answer goes to standard output
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+    pub files: Vec<OsString>,
+    /// Change nothing: name the files that are not in canonical form
+    #[arg(long, conflicts_with = "to")]
+    pub check: bool,
+    /// Print the policy in this form instead of changing the file: fence, yaml, json
+    #[arg(long, value_name = "FORM", hide_possible_values = true)]
+    pub to: Option<FormName>,
+    /// The form of standard input: fence, yaml, json
+    #[arg(long, value_name = "FORM", default_value = "fence", hide_possible_values = true)]
+    pub stdin_form: FormName,
+}
+
+/// A form of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum FormName {
+    /// The language's own
+    Fence,
+    /// YAML
+    Yaml,
+    /// JSON
+    Json,
 }
 
 /// `fence compile`

@@ -8,6 +8,7 @@ mod completions;
 mod distrust;
 mod doctor;
 mod fidelity;
+mod fmt;
 mod help;
 mod json;
 mod policies;
@@ -133,6 +134,7 @@ fn done(cli: Cli) -> u8 {
         Word::Show(show) => (show::show(&show, screen), UNABLE),
         Word::Test(test) => (check::test(&test, screen), UNABLE),
         Word::Compile(compile) => (compile::compile(&compile, screen), UNABLE),
+        Word::Fmt(fmt) => (fmt::fmt(&fmt, screen), UNABLE),
         Word::Policies(policies) => (policies::policies(&policies, screen), UNABLE),
         Word::Trust(trust) => (trust::trust(&trust, screen), UNABLE),
         Word::Schema(schema) => (policies::schema(&schema, screen), UNABLE),

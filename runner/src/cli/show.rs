@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use fence_compiler::diagnostic::render;
+use fence_compiler::document::{Form, convert};
 use fence_compiler::policy::Rule;
 
 use super::arguments::{Show, ShowFormat};
@@ -36,6 +37,11 @@ pub(super) fn show(arguments: &Show, screen: Screen) -> anyhow::Result<u8> {
     }
     match arguments.format {
         ShowFormat::Fence => screen.print(&printer::policy(&policy))?,
+        ShowFormat::Yaml => {
+            let text = convert(&printer::policy(&policy), Form::Fence, Form::Yaml);
+            let text = text.map_err(|_| anyhow::anyhow!("this policy cannot be written as YAML"))?;
+            screen.print(&text.text)?;
+        }
         ShowFormat::Json => {
             json::print(screen, &serde_json::json!({ "version": json::VERSION, "policy": policy }))?;
         }

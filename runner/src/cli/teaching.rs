@@ -47,6 +47,20 @@ Examples:
 Exit status: 0 clean (warnings are no findings), 1 an error, a failed test, or a rule that
 would be enforced more weakly than its author accepts, 2 could not answer.";
 
+/// Of `fence fmt --help`.
+pub(super) const FMT: &str = "\
+Examples:
+  fence fmt policy.fence            write the file in canonical form
+  fence fmt --check *.fence         name those that are not, and exit with 1
+  fence fmt - < draft > policy.fence
+  fence fmt --to yaml policy.fence > policy.fence.yaml
+                                    comments are kept; JSON has none
+
+What is written means the same: it is read again and compared first. A file with a mistake
+stays as it is.
+
+Exit status: 0 done, 1 a file is not in canonical form, 2 could not.";
+
 /// Of `fence why --help`.
 pub(super) const WHY: &str = "\
 Examples:

@@ -7,6 +7,7 @@
 mod given;
 mod node;
 mod plain;
+mod print;
 mod quoting;
 mod reader;
 mod rule;
@@ -15,7 +16,9 @@ mod statements;
 mod yaml;
 
 pub(crate) use plain::{Plain, plain};
+pub(crate) use print::yaml;
 pub(crate) use quoting::quote;
+pub(crate) use yaml::comments;
 pub use yaml::{MOST_BYTES, MOST_LEVELS};
 
 use fence_grammar::{Parsed, Span, SyntaxError, SyntaxErrorKind};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fence_grammar::print::Comment;
 use fence_grammar::{Span, SyntaxError, SyntaxErrorKind};
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag, options};
 
@@ -74,6 +75,25 @@ pub(super) fn nodes(text: &str, notation: Notation, errors: &mut Vec<SyntaxError
         }
     }
     tree.root
+}
+
+/// The comments of a text that can be read, in their order.
+pub(crate) fn comments(text: &str, notation: Notation) -> Vec<Comment> {
+    if notation == Notation::Json {
+        return Vec::new();
+    }
+    let options = options! {
+        emit_comments: true,
+        flow_nesting_limit: MOST_LEVELS,
+        block_nesting_limit: MOST_LEVELS,
+    };
+    let mut places: Vec<Span> = Parser::new_from_str_with_options(text, options)
+        .map_while(Result::ok)
+        .filter(|(event, _)| matches!(event, Event::Comment(..)))
+        .filter_map(|(_, span)| span.byte_range().map(Span::new))
+        .collect();
+    places.sort();
+    places.into_iter().map(|place| Comment::at(text, place)).collect()
 }
 
 /// Tells every character that a reader cannot see, or sees wrongly.
