@@ -9,9 +9,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
 use fence_compiler::host::{Entry, Features, FileFacts, Host, Person, Support};
+use fence_compiler::index::Index;
 use fence_compiler::lower::linux::lower;
+use fence_compiler::pattern::DomainName;
 use fence_compiler::policy::{PathAction, Policy};
-use fence_compiler::question::{Platform, Question};
+use fence_compiler::question::{Destination, Platform, Question};
 use fence_compiler::resolve::{Request, resolve};
 use fence_compiler::source::{LoadError, Loader, Origin, Reference, Source};
 use fence_compiler::world::World;
@@ -72,12 +74,35 @@ fn resolving(c: &mut Criterion) {
 fn deciding(c: &mut Criterion) {
     let mut group = c.benchmark_group("decide");
     let world = World::test_default(Platform::Linux);
-    let question = Question::Path { action: PathAction::Read, path: path("/home/user/work/src/main.rs") };
+    let read = |text| Question::Path { action: PathAction::Read, path: path(text) };
+    let covered = read("/home/user/data/7/7");
     for (name, text) in
         [("default", DEFAULT.to_owned()), ("10-rules", long(10)), ("100000-rules", long(100_000))]
     {
         let policy = resolved(&text);
-        group.bench_function(name, |b| b.iter(|| decide(&policy, &world, black_box(&question))));
+        let question = read("/home/user/work/src/main.rs");
+        group.bench_function(format!("naive/{name}"), |b| {
+            b.iter(|| decide(&policy, &world, black_box(&question)))
+        });
+        let index = Index::new(&policy);
+        for (kind, question) in [("path", &question), ("covered-path", &covered)] {
+            group.bench_function(format!("index/{kind}/{name}"), |b| {
+                b.iter(|| index.decide(&world, black_box(question)));
+            });
+        }
+    }
+    for rules in [10, 100_000] {
+        let mut text = String::from("fence 1\n");
+        for number in 0..rules {
+            writeln!(text, "allow connect h{number}.d{}.example:443", number % 97).unwrap();
+        }
+        let policy = resolved(&text);
+        let index = Index::new(&policy);
+        let name = DomainName::new("h7.d7.example").unwrap();
+        let question = Question::Connect(Destination { name: Some(name), address: None, port: 443 });
+        group.bench_function(format!("index/connect/{rules}-rules"), |b| {
+            b.iter(|| index.decide(&world, black_box(&question)));
+        });
     }
 }
 

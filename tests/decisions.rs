@@ -21,6 +21,10 @@ fn answer(case: &Case, row: &Row) -> Result<(), String> {
         Reason::AlwaysClosed(_) => By::Closed,
         Reason::AlwaysOpen(_) => By::Open,
     };
+    let indexed = fence_compiler::index::Index::new(&case.policy).decide(&case.world, &row.question);
+    if indexed != decision {
+        return Err(format!("{}: {}: the index says {indexed:?}, not {decision:?}", case.name, row.text));
+    }
     let verdict = decision.verdict == Verdict::Allowed;
     if verdict == row.allowed && by == row.by {
         Ok(())

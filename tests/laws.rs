@@ -11,12 +11,14 @@ use draw::{EFFECTS, policy, question, rule, scope, with_rules, world};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::cover::{Covers, HostAsked, PathAsked, RequestAsked, SshAsked, StartAsked};
 use fence_compiler::decide::decide;
+use fence_compiler::index::Index;
 use fence_compiler::pattern::{
     CommandPattern, ConnectPattern, DomainName, HostPattern, HttpPattern, NamePattern, PathPattern, Polarity,
     PortRange, SshPattern, Value,
 };
 use fence_compiler::policy::{Effect, Item, NameAction, PathAction, Policy, Rule, Subject};
-use fence_compiler::question::{Decision, Question, Reason, Start, Verdict};
+use fence_compiler::question::{Decision, Platform, Question, Reason, Start, Verdict};
+use fence_compiler::world::World;
 use proptest::prelude::*;
 
 /// The verdict and the rules that made it, whatever their numbers.
@@ -51,6 +53,24 @@ fn excepts_reversed(mut rule: Rule) -> Rule {
 fn reverse<P>(items: &mut [Item<P>], except: &mut [Item<P>]) {
     items.reverse();
     except.reverse();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn the_index_answers_as_the_reference_does(
+        policy in policy(), world in world(), questions in prop::collection::vec(question(), 1..8),
+    ) {
+        let index = Index::new(&policy);
+        let plain = World { links: Default::default(), platform: Platform::Linux, ..world.clone() };
+        let empty = World { variables: Default::default(), ..plain.clone() };
+        for question in &questions {
+            for world in [&world, &plain, &empty] {
+                prop_assert_eq!(index.decide(world, question), decide(&policy, world, question), "{:?}", question);
+            }
+        }
+    }
 }
 
 proptest! {

@@ -20,6 +20,42 @@ use crate::world::World;
 /// of those; else it is denied, because nothing allows it. The order of rules has no part in it.
 #[must_use]
 pub fn decide(policy: &Policy, world: &World, question: &Question) -> Decision {
+    decide_among(policy, Among::All, world, question)
+}
+
+/// The rules that are asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Among<'a> {
+    /// Every rule: what the answer means.
+    All,
+    /// These, in their order, which hold every rule that covers the question.
+    These(&'a [RuleId], Unset),
+}
+
+/// Whether a variable that a closing item begins with has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unset {
+    /// Each has one.
+    None,
+    /// One may have none.
+    Some,
+}
+
+/// A policy and those of its rules that are asked.
+#[derive(Clone, Copy)]
+struct Rules<'a> {
+    policy: &'a Policy,
+    among: Among<'a>,
+}
+
+/// Answers a question by asking some of the rules.
+pub(crate) fn decide_among(
+    policy: &Policy,
+    among: Among<'_>,
+    world: &World,
+    question: &Question,
+) -> Decision {
+    let policy = Rules { policy, among };
     match question {
         Question::Path { action, path } => decide_path(policy, world, *action, path),
         Question::Run(start) => match StartAsked::new(world, start) {
@@ -52,7 +88,7 @@ struct Sides {
 }
 
 /// Asks every rule of the world's platform. `covers` says whether a rule about this covers the question.
-fn sides(policy: &Policy, world: &World, covers: impl Fn(&Subject, Polarity) -> bool) -> Sides {
+fn sides(policy: Rules<'_>, world: &World, covers: impl Fn(&Subject, Polarity) -> bool) -> Sides {
     let mut sides = Sides { closing: Vec::new(), opening: Vec::new() };
     for (id, rule) in rules(policy, world) {
         let (side, polarity) = match rule.effect {
@@ -66,10 +102,15 @@ fn sides(policy: &Policy, world: &World, covers: impl Fn(&Subject, Polarity) -> 
     sides
 }
 
-fn rules<'p>(policy: &'p Policy, world: &World) -> impl Iterator<Item = (RuleId, &'p Rule)> {
+fn rules<'p>(rules: Rules<'p>, world: &World) -> impl Iterator<Item = (RuleId, &'p Rule)> {
     let platform = world.platform;
     let here = move |rule: &Rule| rule.platform.is_none_or(|named| named == platform);
-    (0..).map(RuleId).zip(&policy.rules).filter(move |(_, rule)| here(rule))
+    let (all, these) = match rules.among {
+        Among::All => (rules.policy.rules.as_slice(), [].as_slice()),
+        Among::These(these, _) => ([].as_slice(), these),
+    };
+    let these = these.iter().filter_map(move |id| Some((*id, rules.policy.rules.get(id.0 as usize)?)));
+    (0..).map(RuleId).zip(all).chain(these).filter(move |(_, rule)| here(rule))
 }
 
 fn settle(sides: Sides) -> Decision {
@@ -88,7 +129,7 @@ fn closed(why: &str) -> Decision {
     decision(Verdict::Denied, Reason::AlwaysClosed(why.to_owned()))
 }
 
-fn decide_path(policy: &Policy, world: &World, action: PathAction, path: &AbsolutePath) -> Decision {
+fn decide_path(policy: Rules<'_>, world: &World, action: PathAction, path: &AbsolutePath) -> Decision {
     let asked = match PathAsked::new(world, path) {
         Ok(asked) => asked,
         Err(error) => return closed(&error.to_string()),
@@ -139,8 +180,14 @@ fn decide_path(policy: &Policy, world: &World, action: PathAction, path: &Absolu
 }
 
 /// Says which closing items cover nothing because their variable has no value.
-fn without_value(policy: &Policy, world: &World, actions: &[PathAction]) -> Vec<String> {
+fn without_value(policy: Rules<'_>, world: &World, actions: &[PathAction]) -> Vec<String> {
     let mut said = BTreeSet::new();
+    let policy = match policy.among {
+        Among::All => policy,
+        Among::These(_, Unset::None) => return Vec::new(),
+        // What covers nothing is among the rules that were not found.
+        Among::These(_, Unset::Some) => Rules { among: Among::All, ..policy },
+    };
     for (_, rule) in rules(policy, world).filter(|(_, rule)| rule.effect != Effect::Allow) {
         let Subject::Path { actions: named, items, .. } = &rule.subject else { continue };
         for item in items.iter().filter(|_| named.iter().any(|action| actions.contains(action))) {
@@ -155,7 +202,7 @@ fn without_value(policy: &Policy, world: &World, actions: &[PathAction]) -> Vec<
     said.into_iter().collect()
 }
 
-fn decide_host(policy: &Policy, world: &World, host: HostAsked<'_>) -> Decision {
+fn decide_host(policy: Rules<'_>, world: &World, host: HostAsked<'_>) -> Decision {
     let needs = host.needs();
     let mut sides = sides(policy, world, |subject, polarity| match (subject, polarity) {
         (Subject::Connect { items, except }, Polarity::Closing) => {
@@ -169,7 +216,7 @@ fn decide_host(policy: &Policy, world: &World, host: HostAsked<'_>) -> Decision 
     });
     // A name and an internal address behind it may be opened by two rules: both are needed.
     let opened = |need| {
-        sides.opening.iter().filter_map(|id| policy.rules.get(id.0 as usize)).any(|rule| {
+        sides.opening.iter().filter_map(|id| policy.policy.rules.get(id.0 as usize)).any(|rule| {
             match &rule.subject {
                 Subject::Connect { items, .. } => items.iter().any(|item| host.opens(&item.pattern, need)),
                 _ => false,
@@ -189,7 +236,12 @@ fn decide_host(policy: &Policy, world: &World, host: HostAsked<'_>) -> Decision 
 }
 
 /// A request needs its host to be allowed; where an `allow http` is about this host, it also needs one of those.
-fn decide_request(policy: &Policy, world: &World, host: HostAsked<'_>, asked: &RequestAsked<'_>) -> Decision {
+fn decide_request(
+    policy: Rules<'_>,
+    world: &World,
+    host: HostAsked<'_>,
+    asked: &RequestAsked<'_>,
+) -> Decision {
     let sides = sides(policy, world, |subject, polarity| match subject {
         Subject::Http { items, except } => rule_covers(asked, items, except, polarity),
         _ => false,
@@ -207,15 +259,18 @@ fn decide_request(policy: &Policy, world: &World, host: HostAsked<'_>, asked: &R
     if narrowed { Decision { assumptions: connect.assumptions, ..settle(sides) } } else { connect }
 }
 
-fn decide_name(policy: &Policy, world: &World, action: NameAction, name: &str) -> Decision {
+fn decide_name(policy: Rules<'_>, world: &World, action: NameAction, name: &str) -> Decision {
     let sides = sides(policy, world, |subject, polarity| match subject {
         Subject::Name { action: named, items, except } => {
             *named == action && rule_covers(&NameAsked(name), items, except, polarity)
         }
         _ => false,
     });
-    let secret =
-        policy.secrets.iter().any(|secret| matches!(&secret.holder, SecretHolder::Env(held) if held == name));
+    let secret = policy
+        .policy
+        .secrets
+        .iter()
+        .any(|secret| matches!(&secret.holder, SecretHolder::Env(held) if held == name));
     match action {
         _ if !sides.closing.is_empty() => settle(sides),
         NameAction::Env if secret => closed("a `secret env` holds this variable"),
@@ -228,7 +283,7 @@ fn decide_name(policy: &Policy, world: &World, action: NameAction, name: &str) -
     }
 }
 
-fn decide_ssh(policy: &Policy, world: &World, destination: &Destination, command: &[String]) -> Decision {
+fn decide_ssh(policy: Rules<'_>, world: &World, destination: &Destination, command: &[String]) -> Decision {
     let start =
         command.first().map(|first| Start { asked: first.clone(), resolved: None, argv: command.to_vec() });
     let command = match start.as_ref().map(|start| StartAsked::new(world, start)).transpose() {

@@ -20,6 +20,7 @@ pub mod fidelity;
 mod fold;
 pub mod host;
 mod inclusion;
+pub mod index;
 pub mod lower;
 pub mod pattern;
 pub mod plan;

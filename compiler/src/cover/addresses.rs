@@ -46,7 +46,8 @@ pub(crate) fn each_address(
     merged
 }
 
-fn addresses_of(world: &World, name: &DomainName) -> Vec<IpAddr> {
+/// The addresses that a name is known to have.
+pub(crate) fn addresses_of(world: &World, name: &DomainName) -> Vec<IpAddr> {
     match world.hosts.get(name) {
         Some(addresses) => addresses.clone(),
         None if name.as_str() == "localhost" => {

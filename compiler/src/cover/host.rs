@@ -180,7 +180,7 @@ fn embedded(address: IpAddr) -> Vec<Ipv4Addr> {
 }
 
 /// Every address that one may stand for, itself first.
-fn meanings(address: IpAddr) -> Vec<IpAddr> {
+pub(crate) fn meanings(address: IpAddr) -> Vec<IpAddr> {
     let mut all = vec![address];
     let v4 = match address {
         IpAddr::V4(v4) => vec![v4],
