@@ -106,7 +106,7 @@ pub(super) enum Word {
 /// Which policy, and what is changed about it for once.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Chosen {
-    /// A policy: a file (with a `/` or ending in .fence, .yaml, .json), a built-in name, or `user`;
+    /// A policy: a file (with a `/` or ending in .fence), a built-in name, or `user`;
     /// several are a union. Without it: the nearest policy.fence, else your own, else `default`
     #[arg(short, long = "policy", value_name = "POLICY", help_heading = "Policy", value_hint = ValueHint::FilePath)]
     pub policy: Vec<OsString>,
