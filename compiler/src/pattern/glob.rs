@@ -336,12 +336,15 @@ pub(super) fn write_literal(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Resu
     Ok(())
 }
 
-/// Writes a class so that reading gives it back: `]` first, `!` and `^` not first, `-` last.
+/// Writes a class so that reading gives it back: `]` first, `!` and `^` not first, `-` last, or first where nothing else
+/// keeps `!` and `^` from being first.
 fn write_class(f: &mut fmt::Formatter<'_>, negated: bool, ranges: &[(char, char)]) -> fmt::Result {
+    let guarded = negated || ranges.iter().any(|(from, _)| !['!', '^', '-'].contains(from));
     let place = |c: char| match c {
         ']' => 0,
         '!' | '^' => 2,
-        '-' => 3,
+        '-' if guarded => 3,
+        '-' => 0,
         _ => 1,
     };
     let mut sorted = ranges.to_vec();
@@ -369,6 +372,9 @@ mod tests {
             ("*a*b", &["ab", "xaxxb", "aab"], &["ba", "a"]),
             ("[*][?][[][{]$$[\\]", &["*?[{$\\"], &["a"]),
             ("[!!-.^]", &["a"], &["!", "+", "^"]),
+            ("[-^]", &["-", "^"], &["a", "!"]),
+            ("[-!^]", &["-", "^", "!"], &["a"]),
+            ("[!-^]", &["a", "!"], &["-", "^"]),
             ("[]!-+--_^]", &["]", "!", "*", "-", "^"], &["a", "`"]),
         ] {
             let glob = Glob::parse(pattern).unwrap();
