@@ -1,6 +1,6 @@
 //! Policies as data: the same statements, one schema.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use fence_compiler::document::{Document, from_tree, schema};
 use serde_json::{Value, json};
@@ -69,7 +69,15 @@ tests:
 #[test]
 fn what_is_no_policy_is_refused_by_schema_and_reader_alike() {
     let validator = validator();
-    for value in [
+    for value in no_policies() {
+        assert!(!validator.is_valid(&value), "schema: {value}");
+        assert!(serde_json::from_value::<Document>(value.clone()).is_err(), "reader: {value}");
+    }
+}
+
+/// Values that are no policies.
+fn no_policies() -> Vec<Value> {
+    vec![
         json!({"rules": [{"allow": "read", "deny": "read", "items": "/a"}]}),
         json!({"rules": [{"items": "/a"}]}),
         json!({"rules": [{"allow": "raed", "items": "/a"}]}),
@@ -88,10 +96,42 @@ fn what_is_no_policy_is_refused_by_schema_and_reader_alike() {
         json!({"let": {"a": 1}}),
         json!({"on": {"windows": {}}}),
         json!({"policy": null}),
-    ] {
-        assert!(!validator.is_valid(&value), "schema: {value}");
-        assert!(serde_json::from_value::<Document>(value.clone()).is_err(), "reader: {value}");
+    ]
+}
+
+/// What another validator, Python's, says of values that are valid and of values that are not.
+const OTHER: &str = "import json, sys, jsonschema
+given = json.load(sys.stdin)
+jsonschema.Draft202012Validator.check_schema(given['schema'])
+validator = jsonschema.Draft202012Validator(given['schema'])
+print(json.dumps([validator.is_valid(value) for value in given['values']]))";
+
+#[test]
+fn another_validator_agrees_on_what_is_valid() {
+    let python = |arguments: &[&str]| {
+        let mut python = std::process::Command::new("/usr/bin/python3");
+        python.args(arguments).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        python
+    };
+    if !python(&["-c", "import jsonschema"])
+        .stderr(std::process::Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "python3-jsonschema is not installed");
+        println!("skipped: python3-jsonschema is not installed");
+        return;
     }
+    let valid = fence_policies::ALL.iter().map(|(_, text)| as_value(text)).chain([as_value(EXAMPLE)]);
+    let (valid, invalid): (Vec<Value>, Vec<Value>) = (valid.collect(), no_policies());
+    let values = [valid.as_slice(), invalid.as_slice()].concat();
+    let given = json!({"schema": schema(), "values": values});
+    let mut child = python(&["-c", OTHER]).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), given.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said: Vec<bool> = serde_json::from_slice(&output.stdout).unwrap();
+    let expected = [vec![true; valid.len()], vec![false; invalid.len()]].concat();
+    assert_eq!(said, expected);
 }
 
 #[test]

@@ -17,10 +17,20 @@ macro_rules! built_in {
 }
 
 built_in! {
+    "agent-claude",
+    "agent-codex",
+    "agent-gemini",
     "base",
     "cargo",
+    "ci",
+    "code",
+    "code-hosts",
+    "code-strict",
     "default",
     "dev-server",
+    "git-readonly",
+    "metadata",
+    "models",
     "npm",
     "persistence",
     "pip",
@@ -32,8 +42,10 @@ built_in! {
     "registry-python",
     "registry-ruby",
     "registry-rust",
+    "releases",
     "secrets",
     "system-commands",
+    "telemetry",
 }
 
 /// Returns the text of the built-in policy with this name.
