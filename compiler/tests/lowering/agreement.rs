@@ -131,16 +131,21 @@ fn compare(text: &str, files: &FileFacts) -> Result<(), String> {
             let allowed = model.allows(action, &asked);
             match (denied, allowed) {
                 (None, true) | (Some(_), false) => {}
-                (Some(denied), true) => {
+                (Some(_), true) => {
                     // What is denied only because of a link on the way is allowed under its own name: the link
-                    // opens nothing, and a mount knows nothing of how a path was spelled.
+                    // opens nothing, and a mount knows nothing of how a path was spelled. So the rules that count
+                    // are those that deny it under that name.
                     let by_its_name = |action| {
-                        let question = Question::Path { action, path: found.object.clone() };
-                        decide(&policy, &world, &question).verdict == Verdict::Allowed
+                        decide(&policy, &world, &Question::Path { action, path: found.object.clone() })
                     };
-                    if by_its_name(action) && (action != PathAction::Exec || by_its_name(PathAction::Read)) {
-                        continue;
+                    let mut named = vec![by_its_name(action)];
+                    if action == PathAction::Exec {
+                        named.push(by_its_name(PathAction::Read));
                     }
+                    let Some(denied) = named.iter().find(|decision| decision.verdict == Verdict::Denied)
+                    else {
+                        continue;
+                    };
                     let told = match &denied.reason {
                         Reason::Rules(rules) => rules.iter().all(|rule| level(*rule) == Level::Weaker),
                         _ => any(&[Level::Weaker], |effect| effect == Effect::Allow),
@@ -198,6 +203,14 @@ proptest! {
         let turned: Vec<Written> = rules.iter().rev().cloned().collect();
         prop_assert_eq!(plan(&rules), plan(&turned));
     }
+}
+
+/// A path that two rules deny, one of them only because of the link that it goes through.
+#[test]
+fn a_rule_about_a_link_alone_is_not_asked_of_what_it_leads_to() {
+    let files =
+        plant(&[("/a/x".to_owned(), Entry::File), ("/h/x".to_owned(), Entry::Link(LinkText::new(b"/a")))]);
+    assert_eq!(compare("deny read **/x\nallow read write ~/x\ndeny exec /h\n", &files), Ok(()));
 }
 
 fn without_rules(mount: &mut fence_compiler::plan::Mount) {
