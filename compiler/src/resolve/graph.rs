@@ -193,12 +193,7 @@ fn unloaded(error: &LoadError, written: &str) -> Diagnostic {
                 Some(near) => found.help(format!("did you mean `{near}`?")),
                 None => found,
             };
-            let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-            match names.as_slice() {
-                [] => found,
-                names => found
-                    .help(format!("there are {}; a file is written `\"./name.fence\"`", names.join(", "))),
-            }
+            found.help("`fence policies` lists them; a file is written `\"./name.fence\"`")
         }
         LoadError::Unreadable { reason } => {
             Diagnostic::new(Code::UnreadablePolicy, format!("`{written}` cannot be read: {reason}"))

@@ -161,7 +161,7 @@ pub(super) fn unknown(name: &str) -> anyhow::Error {
     }
     match near {
         Some((_, near)) => anyhow!("no policy is named `{shown}`; did you mean `{near}`"),
-        None => anyhow!("no policy is named `{shown}`; there are {}", known.join(", ")),
+        None => anyhow!("no policy is named `{shown}`; `fence policies` lists them"),
     }
 }
 
