@@ -82,13 +82,10 @@ fn closed_beneath(policy: &Policy, host: &Host, item: &str) -> Vec<RuleId> {
         .collect()
 }
 
-/// What is to be said about an action that nothing carries out yet.
-fn in_this_version(action: Action) -> Option<&'static str> {
+/// What else must be allowed for an action to lead anywhere.
+fn needed_beside(action: Action) -> Option<&'static str> {
     match action {
-        Action::Connect | Action::Http | Action::Listen => {
-            Some("this version allows no connections, and refuses a policy that does")
-        }
-        Action::Ssh => Some("this version allows no connections: an `ssh` inside reaches no host"),
+        Action::Ssh => Some("an `ssh` inside reaches a host only where a `connect` rule allows its port"),
         _ => None,
     }
 }
@@ -240,7 +237,7 @@ fn tell(policy: &Policy, answer: &Answer<'_>, screen: Screen) -> anyhow::Result<
     if let Some(remedy) = remedy(policy, action.word(), *item, decision) {
         text.push_str(&format!("  {remedy}\n"));
     }
-    if let Some(told) = in_this_version(*action) {
+    if let Some(told) = needed_beside(*action) {
         text.push_str(&format!("  {told}\n"));
     }
     Ok(screen.print(&text)?)
@@ -265,6 +262,6 @@ fn as_json(policy: &Policy, answer: &Answer<'_>) -> serde_json::Value {
         "assumptions": decision.assumptions,
         "not_as_a_whole": rules(whole),
         "remedy": remedy(policy, action.word(), *item, decision),
-        "this_version": in_this_version(*action),
+        "beside": needed_beside(*action),
     })
 }
