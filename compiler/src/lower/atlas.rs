@@ -3,12 +3,20 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::tree::Follow;
 use crate::bytes::AbsolutePath;
 use crate::host::{Entry, Files};
 
 /// As many links as the kernel follows on one path.
 const MOST_LINKS: usize = 40;
+
+/// Whether links are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Follow {
+    /// Yes.
+    Links,
+    /// No: the first one ends the walk.
+    Nothing,
+}
 
 /// A place: no component of its path is a link. The number of a place is smaller than those of what lies beneath.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

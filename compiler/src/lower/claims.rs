@@ -4,10 +4,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::atlas::{Atlas, PlaceId, Stop, Walk};
+use super::atlas::{Atlas, Follow, PlaceId, Stop, Walk};
 use super::coverage::{Actions, Party, Side};
 use super::report::Report;
-use super::tree::Follow;
 use crate::bytes::AbsolutePath;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::host::{Entry, Host};

@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::atlas::{Atlas, PlaceId, Walk};
+use super::atlas::{Atlas, Follow, PlaceId, Walk};
 use super::claims::{Claim, ClaimKind, Claims, Findings, is_for_linux};
 use super::coverage::Side;
 use super::report::Cause;
-use super::tree::Follow;
 use crate::bytes::AbsolutePath;
 use crate::cover::PROGRAM_DIRECTORIES;
 use crate::fidelity::Mechanism;

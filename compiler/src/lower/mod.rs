@@ -21,6 +21,4 @@ mod network;
 mod region;
 mod report;
 mod sockets;
-#[allow(dead_code)]
-mod tree;
 mod unset;
