@@ -4,7 +4,7 @@ use fence_grammar::{Span, tree};
 
 use super::{
     Block, Clause, Document, Expect, GivenHost, GivenLink, GivenVariable, Include, Let, Limit, Note,
-    PlatformName, Rule, Secret, SecretHolder, Set, Spanned, Stray, Test, TlsMode, Upstream,
+    OneOrMany, PlatformName, Rule, Secret, SecretHolder, Set, Spanned, Stray, Test, TlsMode, Upstream,
 };
 
 /// Turns a syntax tree into the surface policy. Nothing is lost: what may stand only once and stands again is
@@ -65,7 +65,7 @@ pub fn from_tree(file: tree::File) -> Document {
             }
             tree::Statement::Upstream(upstream) => document.upstreams.push(Upstream {
                 url: upstream.url.into(),
-                hosts: texts(upstream.hosts),
+                hosts: OneOrMany(texts(upstream.hosts)),
                 span,
             }),
             tree::Statement::Platform(platform) => {

@@ -460,32 +460,11 @@ pub struct Upstream {
     /// Its address: `http`, `https` or `socks5`.
     pub url: Spanned<String>,
     /// The names dialled through it; none: all.
-    #[serde(default, rename = "for", with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "OneOrMany<String>")]
-    pub hosts: Vec<Spanned<String>>,
+    #[serde(default, rename = "for", skip_serializing_if = "OneOrMany::is_empty")]
+    pub hosts: OneOrMany<Spanned<String>>,
     /// The whole statement.
     #[serde(skip, default = "nowhere")]
     pub span: Span,
-}
-
-/// The form of a list whose only member may stand in its place.
-mod one_or_many {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::{OneOrMany, Spanned};
-
-    pub(super) fn serialize<S: Serializer>(
-        list: &[Spanned<String>],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        OneOrMany(list.to_vec()).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<Spanned<String>>, D::Error> {
-        OneOrMany::deserialize(deserializer).map(|list| list.0)
-    }
 }
 
 /// The place of what stands in no text.

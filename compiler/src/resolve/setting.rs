@@ -227,7 +227,7 @@ impl Reader<'_> {
                 upstream::address(value.plain().unwrap_or(text)).map_err(|error| error.about_all(text))
             });
         let mut hosts = Vec::new();
-        for host in &one.hosts {
+        for host in &one.hosts.0 {
             let pattern =
                 self.lets.read(self.graph, self.unit, host, Use::Plain, self.findings, HostPattern::parse);
             if let (Some(pattern), Some(written)) = (pattern, self.written(host.span)) {
