@@ -13,6 +13,8 @@ pub mod launch;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod load;
+#[allow(unsafe_code)]
+pub mod memory;
 pub mod preflight;
 pub mod printer;
 #[cfg(target_os = "linux")]

@@ -6,6 +6,9 @@ use std::rc::Rc;
 use crate::bytes::AbsolutePath;
 use crate::host::{Entry, Files};
 
+/// After so many looks at names in one directory it is listed, if it is small: that answers for all that are missing.
+const MANY: u16 = 10;
+
 /// As many links as the kernel follows on one path.
 const MOST_LINKS: usize = 40;
 
@@ -43,6 +46,8 @@ struct Place {
     above: Option<PlaceId>,
     /// What lies there, once it was asked for.
     entry: Option<Entry>,
+    /// How many names in it were looked at.
+    looks: u16,
     /// Another place with the same hash, `/` behind the last.
     same: Option<PlaceId>,
 }
@@ -76,7 +81,8 @@ impl<'f> Atlas<'f> {
     /// Knows `/` alone.
     pub(super) fn new(files: &'f mut dyn Files) -> Atlas<'f> {
         let root = AbsolutePath::root();
-        let first = Place { path: root.clone(), above: None, entry: Some(Entry::Directory), same: None };
+        let first =
+            Place { path: root.clone(), above: None, entry: Some(Entry::Directory), looks: 0, same: None };
         let chart = Chart { root, places: vec![first] };
         Atlas { files, chart, known: BTreeMap::new(), names: BTreeMap::new(), listings: BTreeMap::new() }
     }
@@ -94,13 +100,31 @@ impl<'f> Atlas<'f> {
     /// What lies at a place.
     pub(super) fn entry(&mut self, at: PlaceId) -> &Entry {
         if self.chart.get(at).is_some_and(|place| place.entry.is_none()) {
-            let above = self.chart.above(at);
-            let inside = above.is_none_or(|above| *self.entry(above) == Entry::Directory);
+            let found = self.look(at);
             if let Some(place) = self.chart.places.get_mut(at.index()) {
-                place.entry = Some(if inside { self.files.entry(&place.path) } else { Entry::Missing });
+                place.entry = Some(found);
             }
         }
         self.chart.seen(at)
+    }
+
+    /// Finds out what lies at a place, with as few looks at the machine as possible.
+    fn look(&mut self, at: PlaceId) -> Entry {
+        let path = self.chart.path(at).clone();
+        if let (Some(above), Some(name)) = (self.chart.above(at), path.name()) {
+            if *self.entry(above) != Entry::Directory {
+                return Entry::Missing;
+            }
+            let directory = self.chart.places.get_mut(above.index());
+            let looks = directory.map_or(0, |directory| {
+                directory.looks = directory.looks.saturating_add(1);
+                directory.looks
+            });
+            if looks > MANY && self.lacks(above, name) {
+                return Entry::Missing;
+            }
+        }
+        self.files.entry(&path)
     }
 
     /// The names in a directory, sorted.
@@ -138,7 +162,7 @@ impl<'f> Atlas<'f> {
             same = place.same;
         }
         let path = self.chart.path(above).join(name);
-        self.chart.places.push(Place { path, above: Some(above), entry: None, same: Some(*last) });
+        self.chart.places.push(Place { path, above: Some(above), entry: None, looks: 0, same: Some(*last) });
         *last = PlaceId(u32::try_from(self.chart.places.len() - 1).unwrap_or(u32::MAX));
         *last
     }
@@ -294,6 +318,62 @@ mod tests {
             panic!("the link was followed")
         };
         assert_eq!(atlas.path(at), &path("/a/up"));
+    }
+
+    /// Small directories, with a count of the looks at single names.
+    struct Small {
+        tree: FileFacts,
+        looks: usize,
+        listed: bool,
+    }
+
+    impl Files for Small {
+        fn entry(&mut self, path: &AbsolutePath) -> Entry {
+            self.looks += 1;
+            self.tree.entry(path)
+        }
+
+        fn names(&mut self, directory: &AbsolutePath) -> Vec<Vec<u8>> {
+            self.tree.names(directory)
+        }
+
+        fn listing(&mut self, directory: &AbsolutePath) -> Option<Vec<Vec<u8>>> {
+            self.listed.then(|| self.tree.names(directory))
+        }
+
+        fn sockets(&mut self, beneath: &std::collections::BTreeSet<AbsolutePath>) -> Vec<AbsolutePath> {
+            self.tree.sockets(beneath)
+        }
+    }
+
+    #[test]
+    fn many_names_in_a_small_directory_are_answered_by_its_listing_as_by_looks() {
+        let paths: Vec<AbsolutePath> = (0..1000).map(|number| path(&format!("/home/{number}"))).collect();
+        let present = |number: usize| number % 97 == 0;
+        let mut tree = FileFacts::default();
+        for (number, path) in paths.iter().enumerate().filter(|(number, _)| present(*number)) {
+            let link = Entry::Link(LinkText::new(b"0"));
+            tree = tree.with(path.clone(), if number == 97 { link } else { Entry::File });
+        }
+        let mut answers = Vec::new();
+        for listed in [false, true] {
+            let mut files = Small { tree: tree.clone(), looks: 0, listed };
+            let mut atlas = Atlas::new(&mut files);
+            answers.push(
+                paths
+                    .iter()
+                    .map(|path| {
+                        let at = atlas.place(path);
+                        atlas.entry(at).clone()
+                    })
+                    .collect::<Vec<Entry>>(),
+            );
+            // The directory itself, and, when it is listed, the first few and what is there.
+            let there = (0..1000).filter(|number| present(*number)).count();
+            let most = if listed { 1 + usize::from(MANY) + there } else { 1001 };
+            assert!(files.looks <= most, "{} looks", files.looks);
+        }
+        assert_eq!(answers[0], answers[1]);
     }
 
     #[test]
