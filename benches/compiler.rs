@@ -138,6 +138,7 @@ fn host() -> Host {
             memfd_noexec: Support::Yes,
             pid_max: Support::Yes,
             tiocsti_off: Support::Yes,
+            mediation: Support::Yes,
         },
         protected: Vec::new(),
     }

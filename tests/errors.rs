@@ -93,6 +93,7 @@ fn machine() -> (Host, FileFacts) {
         memfd_noexec: Support::Yes,
         pid_max: Support::Yes,
         tiocsti_off: Support::Yes,
+        mediation: Support::Yes,
     };
     let host = Host {
         platform: Platform::Linux,

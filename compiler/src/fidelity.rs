@@ -43,6 +43,8 @@ pub enum Mechanism {
     Environment,
     /// A check of the command that fence itself starts, before it starts.
     Preflight,
+    /// Fence itself, outside: it is asked at each such system call inside, and looks again at what came of it.
+    Mediator,
 }
 
 /// What an enforcement is about.

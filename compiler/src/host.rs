@@ -66,6 +66,9 @@ pub struct Features {
     pub pid_max: Support,
     /// Whether `TIOCSTI` is refused by the kernel itself (`dev.tty.legacy_tiocsti=0`, 6.2).
     pub tiocsti_off: Support,
+    /// Whether another process can judge system calls: user notification of seccomp that no signal interrupts (5.19),
+    /// and tracing of what it lets through.
+    pub mediation: Support,
 }
 
 /// Whether the machine offers something.

@@ -9,7 +9,7 @@ pub use network::{AddressBlock, JudgedNetwork, NameBlock, NetworkPlan, POOL, PRO
 pub(crate) use text::name;
 pub use text::text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,9 +38,20 @@ pub struct LinuxPlan {
     pub terminal: TerminalPlan,
     /// What `memfd_create` may make.
     pub memfd: MemfdPlan,
+    /// What a process outside judges, call by call; without any there is no such process.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub mediated: BTreeSet<Mediated>,
     /// The directory the command starts in; it exists inside (as an unreadable stand-in where the policy does
     /// not allow reading it).
     pub cwd: AbsolutePath,
+}
+
+/// A kind of system call that a process outside judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mediated {
+    /// Starting a program: its file and its arguments, at the call and again when it has been loaded.
+    Starts,
 }
 
 /// One step of making the file tree. Paths called `at` are those inside, `source` those of the host; both

@@ -6,6 +6,8 @@
  *   probe memfd FILE                    executes a copy of a program from a memfd
  *   probe descriptor-exec FILE          executes a program by descriptor
  *   probe ptrace PID                    attaches to a process
+ *   probe race TRIES PROGRAM ONE OTHER  executes a program TRIES times with an argument that becomes ONE and OTHER in turn
+ *   probe spawn TRIES COMMAND…          executes a command so often, from four threads at once and under a timer
  *   probe signal-self                   dies of SIGSEGV
  *
  * An argument is a number, `@TEXT` (a pointer to the text), `&` (a pointer to a page of zeros). A name may follow
@@ -27,6 +29,7 @@
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -173,11 +176,78 @@ static int descriptor_exec(char **words) {
     return 1;
 }
 
+/* The arguments lie in memory that another process goes on writing. */
+static int race(char **words) {
+    int tries = atoi(words[0]), ran = 0, refused = 0, killed = 0;
+    size_t length = strlen(words[2]);
+    char *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED || strlen(words[3]) != length) return 2;
+    memcpy(shared, words[2], length + 1);
+    pid_t writer = fork();
+    if (writer == 0)
+        for (unsigned turn = 0;; turn++) {
+            memcpy(shared, words[2 + turn % 2], length);
+            for (volatile unsigned wait = 0; wait < turn % 20000; wait++);
+        }
+    for (int done = 0; done < tries; done++) {
+        pid_t child = vfork();
+        if (child == 0) {
+            char *argv[] = {words[1], shared, NULL};
+            execve(words[1], argv, environ);
+            _exit(126);
+        }
+        int status = 0;
+        waitpid(child, &status, 0);
+        if (WIFSIGNALED(status)) killed++;
+        else if (WEXITSTATUS(status) == 126) refused++;
+        else ran++;
+    }
+    kill(writer, SIGKILL);
+    waitpid(writer, NULL, 0);
+    printf("%d ran, %d were refused, %d were killed\n", ran, refused, killed);
+    return 0;
+}
+
+static char **spawned;
+static int spawns;
+static void tick(int signal) { (void)signal; }
+
+static void *spawner(void *failed) {
+    for (int done = 0; done < spawns; done++) {
+        pid_t child = vfork();
+        if (child == 0) {
+            execve(spawned[0], spawned, environ);
+            _exit(126);
+        }
+        int status = 1;
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR);
+        if (child < 0 || status != 0) __atomic_add_fetch((int *)failed, 1, __ATOMIC_SEQ_CST);
+    }
+    return NULL;
+}
+
+static int spawn(char **words) {
+    struct sigaction action = {.sa_handler = tick, .sa_flags = SA_RESTART};
+    struct itimerval timer = {{0, 500}, {0, 500}};
+    pthread_t threads[4];
+    int failed = 0;
+    spawns = (atoi(words[0]) + 3) / 4;
+    spawned = words + 1;
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &timer, NULL);
+    for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, spawner, &failed);
+    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+    printf("%d failed\n", failed);
+    return failed != 0;
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     if (!strcmp(what, "calls")) return calls(argc - 2, argv + 2);
     if (argc > 2 && !strcmp(what, "setid-openat2")) return setid_openat2(argv[2]);
     if (argc > 2 && !strcmp(what, "thread")) return thread(argv + 2);
+    if (argc > 5 && !strcmp(what, "race")) return race(argv + 2);
+    if (argc > 3 && !strcmp(what, "spawn")) return spawn(argv + 2);
     if (argc > 2 && !strcmp(what, "memfd")) return memfd(argv + 2);
     if (argc > 2 && !strcmp(what, "descriptor-exec")) return descriptor_exec(argv + 2);
     if (argc > 2 && !strcmp(what, "ptrace")) {

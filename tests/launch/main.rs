@@ -66,7 +66,7 @@ fn drive(plan: &str, command: &[String]) -> ExitCode {
     let mut says = network::Says;
     let attendant: Option<&mut dyn fence::launch::Attendant> =
         if std::env::var_os("DRIVER_ATTENDS").is_some() { Some(&mut says) } else { None };
-    match fence::linux::run_attended(&plan, &command, &options, attendant) {
+    match fence::linux::run_attended(&plan, &command, &options, attendant, None) {
         Ok((outcome, _)) => ExitCode::from(u8::try_from(outcome.exit_code()).unwrap()),
         Err(error) => {
             eprintln!("fence: {error}");

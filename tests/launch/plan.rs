@@ -53,6 +53,7 @@ pub fn plan(workspace: &Path) -> LinuxPlan {
         limits: Vec::<LimitPlan>::new(),
         terminal: TerminalPlan::Kept,
         memfd: MemfdPlan::Unrestricted,
+        mediated: std::collections::BTreeSet::new(),
         cwd: path(workspace),
     }
 }

@@ -95,6 +95,12 @@ impl<'a> StartAsked<'a> {
             .then(|| (base(first), rest))
     }
 
+    /// What `git` is asked for by a start of one of its parts: `git-push` is `git push`.
+    fn subcommands(&self) -> impl Iterator<Item = Vec<String>> {
+        let parts = self.names.iter().filter_map(|name| name.strip_prefix("git-"));
+        parts.map(|part| [part.to_owned()].into_iter().chain(self.words().iter().cloned()).collect())
+    }
+
     fn closes(&self, pattern: &CommandPattern) -> bool {
         let fits = |names: &[&str], words: &[String]| {
             names.iter().any(|name| self.name_closes(&pattern.program, name))
@@ -108,6 +114,7 @@ impl<'a> StartAsked<'a> {
             }
             ProgramPattern::Name(_) => {
                 fits(&names, self.words())
+                    || self.subcommands().any(|words| fits(&["git"], &words))
                     || self.applet().is_some_and(|(applet, words)| fits(&[applet], words))
             }
         }

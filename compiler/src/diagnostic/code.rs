@@ -221,6 +221,8 @@ codes! {
     ProtectedMissing = "0707" Error,
     /// A variable of the command whose value cannot be had here.
     NoValueToSet = "0708" Error,
+    /// A call that would change commands after they have been judged.
+    CallAgainstCommands = "0709" Error,
 }
 
 impl fmt::Display for Code {

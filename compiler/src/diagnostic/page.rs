@@ -111,4 +111,5 @@ const PAGES: &[(&str, &str)] = pages! {
     "E0706"
     "E0707"
     "E0708"
+    "E0709"
 };

@@ -225,6 +225,10 @@ impl Files {
         self.commands.find_any(found);
         if let Some(name) = name {
             self.commands.find(name, found);
+            // What a part of git is asked for, git is.
+            if name.starts_with(b"git-") {
+                self.commands.find(b"git", found);
+            }
             // A name that is no text is compared as the text that stands for it.
             if let std::borrow::Cow::Owned(text) = String::from_utf8_lossy(name) {
                 self.commands.find(text.as_bytes(), found);

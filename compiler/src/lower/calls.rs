@@ -23,6 +23,9 @@ pub(super) const OPENABLE: &[&str] = &[
 /// The openable calls that are open unless a rule closes them.
 pub(super) const OPEN: &[&str] = &["ptrace"];
 
+/// Those that change another process's memory or registers.
+pub(super) const CHANGING: &[&str] = &["ptrace", "process_vm_writev"];
+
 /// What decides about calls, beside the fixed table.
 pub(super) struct Choices<'a> {
     /// The calls of [`OPENABLE`] that are open.
@@ -136,7 +139,7 @@ const ALWAYS: &[Group] = &[
 
 fn openable_reason(name: &str) -> &'static str {
     match name {
-        "ptrace" => "the policy closes tracing",
+        "ptrace" => "the policy closes tracing, or judges commands, which a tracer would change",
         "pidfd_getfd" => "would take descriptors out of other processes",
         "process_vm_readv" | "process_vm_writev" | "process_madvise" => "would reach other processes' memory",
         "move_pages" | "migrate_pages" => "would move other processes' memory",

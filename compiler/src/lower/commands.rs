@@ -10,7 +10,7 @@ use super::report::Cause;
 use crate::bytes::AbsolutePath;
 use crate::cover::PROGRAM_DIRECTORIES;
 use crate::fidelity::Mechanism;
-use crate::host::{Entry, Host};
+use crate::host::{Entry, Host, Support};
 use crate::pattern::{CommandPattern, NamePattern, ProgramPattern, Variable};
 use crate::policy::{Effect, Item, Policy, Rule, Subject};
 
@@ -25,6 +25,17 @@ const LIST: &str = "the list is judged for the command that fence starts, but wh
 /// Programs that do different things under different names.
 const MULTICALL_PROGRAMS: [&[u8]; 4] = [b"busybox", b"toybox", b"coreutils", b"uutils"];
 
+/// Whether something outside has to judge what is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Starts {
+    /// The policy lets everything be started.
+    Free,
+    /// It does not, and each start is judged.
+    Judged,
+    /// It does not, and this machine cannot judge what the command starts in turn.
+    Unjudged,
+}
+
 /// Adds what one-word rules close, and reports how all rules on commands are enforced.
 pub(super) fn judge<'p>(
     policy: &'p Policy,
@@ -33,14 +44,22 @@ pub(super) fn judge<'p>(
     atlas: &mut Atlas<'_>,
     claims: &mut Claims<'p>,
     findings: &mut Findings,
-) {
+) -> Starts {
     let any_allowed = allows(policy).next().is_some();
     let every_allowed = allows(policy).any(opens_everything);
-    let mut commands = Commands { directories: None, host, values, atlas, claims, findings };
+    let starts = match &host.features.mediation {
+        _ if !any_allowed || every_allowed && closing(policy).next().is_none() => Starts::Free,
+        Support::Yes => Starts::Judged,
+        Support::No(_) => Starts::Unjudged,
+    };
+    let mut commands = Commands { starts, directories: None, host, values, atlas, claims, findings };
     for (number, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| is_for_linux(rule)) {
         let Subject::Run { items, except } = &rule.subject else { continue };
         if let Some(report) = commands.findings.report(number) {
             report.by(Mechanism::Preflight);
+            if starts == Starts::Judged && !opens_everything(rule) {
+                report.by(Mechanism::Mediator);
+            }
         }
         if rule.effect == Effect::Allow {
             if !every_allowed {
@@ -54,6 +73,13 @@ pub(super) fn judge<'p>(
             }
         }
     }
+    starts
+}
+
+fn closing(policy: &Policy) -> impl Iterator<Item = &Rule> {
+    policy.rules.iter().filter(|rule| {
+        is_for_linux(rule) && rule.effect != Effect::Allow && matches!(rule.subject, Subject::Run { .. })
+    })
 }
 
 fn allows(policy: &Policy) -> impl Iterator<Item = &Rule> {
@@ -72,6 +98,7 @@ fn opens_everything(rule: &Rule) -> bool {
 }
 
 struct Commands<'a, 'f, 'p> {
+    starts: Starts,
     /// Where programs are looked for, no component a link; found when first needed.
     directories: Option<Vec<PlaceId>>,
     host: &'a Host,
@@ -189,8 +216,11 @@ impl<'p> Commands<'_, '_, 'p> {
         found
     }
 
+    /// Something is left open, unless each start is judged.
     fn weaker(&mut self, party: usize, sentence: &'static str, text: &str) {
-        if let Some(report) = self.findings.report(party) {
+        if self.starts != Starts::Judged
+            && let Some(report) = self.findings.report(party)
+        {
             report.weaker(Cause::Mechanism, sentence, text);
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::atlas::Atlas;
 use super::calls::{self, Choices};
 use super::claims::{self, Findings, is_for_linux};
+use super::commands::Starts;
 use super::features::{self, WritableCode};
 use super::report::Report;
 use super::{
@@ -14,7 +15,7 @@ use super::{region, unset, values};
 use crate::diagnostic::Diagnostic;
 use crate::fidelity::{Enforced, Enforcement, Mechanism};
 use crate::host::{Files, Host};
-use crate::plan::{LandlockPlan, LinuxPlan, TerminalPlan};
+use crate::plan::{LandlockPlan, LinuxPlan, Mediated, TerminalPlan};
 use crate::policy::{Effect, Policy, RuleId, Subject};
 use crate::source::Place;
 
@@ -45,7 +46,7 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
     };
 
     let mut claims = claims::gather(policy, host, &values, &mut atlas, &mut findings);
-    commands::judge(policy, host, &values, &mut atlas, &mut claims, &mut findings);
+    let starts = commands::judge(policy, host, &values, &mut atlas, &mut claims, &mut findings);
     unset::judge(policy, &values, &mut findings);
     sockets::close(host, &mut atlas, &mut claims, &mut findings);
     let devices = devices::allowed(policy, &values, &mut atlas, &claims, &mut findings);
@@ -60,7 +61,7 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
     let cwd = chart.path(cwd).clone();
 
     features::judge(policy, &host.features, &mut findings);
-    let open = names::open_calls(policy, &mut findings);
+    let open = names::open_calls(policy, starts, &mut findings);
     network::judge(policy, &network, &mut findings);
     let environment = environment::plan(policy, host, &values, &network, &mut findings);
     let code = if file_tree.writable_executable { WritableCode::Somewhere } else { WritableCode::Nowhere };
@@ -80,6 +81,7 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
             limits,
             terminal,
             memfd,
+            mediated: (starts == Starts::Judged).then_some(Mediated::Starts).into_iter().collect(),
             cwd,
         },
         fidelity,

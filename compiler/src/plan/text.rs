@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{
     AddressBlock, CallRule, Condition, Devices, Executing, LandlockRule, LimitMechanism, LinuxPlan, MaskKind,
-    MemfdPlan, Mount, NameBlock, NetworkPlan, ProcKind, TerminalPlan, TreeKind, Writing,
+    Mediated, MemfdPlan, Mount, NameBlock, NetworkPlan, ProcKind, TerminalPlan, TreeKind, Writing,
 };
 use crate::bytes;
 use crate::fidelity::limit_name;
@@ -47,6 +47,10 @@ pub fn text(plan: &LinuxPlan, policy: &Policy) -> String {
     };
     let cwd = format!("starts in {}", plan.cwd);
     section(&mut out, "command", [terminal.to_owned(), memory.to_owned(), cwd].into_iter());
+    let judged = plan.mediated.iter().map(|kind| match kind {
+        Mediated::Starts => "each start of a program, by its file and arguments".to_owned(),
+    });
+    section(&mut out, "judged from outside", judged);
     out
 }
 

@@ -30,6 +30,7 @@ pub fn host(cwd: &str) -> Host {
             memfd_noexec: Support::Yes,
             pid_max: Support::Yes,
             tiocsti_off: Support::Yes,
+            mediation: Support::Yes,
         },
         protected: Vec::new(),
     }

@@ -1,6 +1,6 @@
 //! Plans of machines made by hand.
 
-use fence_compiler::fidelity::{Enforced, Level};
+use fence_compiler::fidelity::{Enforced, Level, Mechanism};
 use fence_compiler::host::{FileFacts, Host, Support};
 use fence_compiler::lower::linux::{Lowered, lower};
 use fence_compiler::plan::{MemfdPlan, Mount, TerminalPlan};
@@ -183,6 +183,54 @@ allow syscall mount";
     let refused: Vec<&String> = lowered.plan.seccomp.iter().flat_map(|rule| &rule.calls).collect();
     assert!(!refused.iter().any(|call| *call == "perf_event_open"));
     assert!(refused.iter().any(|call| *call == "userfaultfd"));
+}
+
+#[test]
+fn commands_that_cannot_be_judged_are_told() {
+    let text = "allow read exec /usr
+allow run *
+deny run \"git push\", sudo, sh, mkfs.*, /usr/bin/git best-effort";
+    let mut host = host("/home/ada/work");
+    host.features.mediation = Support::No("kernel.yama.ptrace_scope=3".into());
+    let told = |host: &Host| {
+        let lowered = check(text, host, &files(DEBIAN));
+        let told = lowered.fidelity.last().unwrap();
+        (told.level, told.by.contains(&Mechanism::Mediator), lowered.plan.mediated.len(), told.why.len())
+    };
+    assert_eq!(told(&host), (Level::Weaker, false, 0, 4));
+    host.features.mediation = Support::Yes;
+    assert_eq!(told(&host), (Level::Exact, true, 1, 0));
+}
+
+#[test]
+fn nothing_is_judged_where_everything_may_be_started_or_nothing() {
+    for (text, judged) in [
+        ("allow read /usr", 0),
+        ("allow run *", 0),
+        ("deny run git", 0),
+        ("allow run *\ndeny run git best-effort", 1),
+        ("allow run git", 1),
+        ("allow run *\nallow run git", 0),
+        ("on macos {\n  deny run git\n}\nallow run *", 0),
+    ] {
+        let lowered = check(text, &host("/home/ada/work"), &files(DEBIAN));
+        assert_eq!(lowered.plan.mediated.len(), judged, "{text}");
+    }
+}
+
+#[test]
+fn what_changes_commands_that_are_judged_is_closed() {
+    let closes = |text: &str| {
+        let lowered = check(text, &host("/home/ada/work"), &files(DEBIAN));
+        let codes: Vec<String> = lowered.diagnostics.iter().map(|found| found.code.to_string()).collect();
+        let mut refused = lowered.plan.seccomp.iter().flat_map(|rule| &rule.calls);
+        (refused.any(|call| call == "ptrace"), codes)
+    };
+    assert_eq!(closes("allow run *"), (false, vec![]));
+    assert_eq!(closes("allow run *\ndeny run git"), (true, vec![]));
+    assert_eq!(closes("allow run *\ndeny run git\nallow syscall kcmp"), (true, vec![]));
+    assert_eq!(closes("allow run *\ndeny run git\nallow syscall ptrace"), (true, vec!["E0709".into()]));
+    assert_eq!(closes("allow run *\nallow syscall process_vm_writev"), (false, vec![]));
 }
 
 #[test]

@@ -120,9 +120,8 @@ fn start(
 ) -> Result<Outcome, Error> {
     match plan.network {
         NetworkPlan::Isolated => crate::linux::run(plan, command, options),
-        NetworkPlan::Judged(_) => {
-            crate::linux::run_attended(plan, command, options, Some(&mut Nobody)).map(|(outcome, _)| outcome)
-        }
+        NetworkPlan::Judged(_) => crate::linux::run_attended(plan, command, options, Some(&mut Nobody), None)
+            .map(|(outcome, _)| outcome),
     }
 }
 
@@ -224,6 +223,17 @@ fn rows(host: &Host, place: Place, trial: Support, connections: Support) -> Vec<
             found: features.pid_max.clone(),
             means: "`limit processes` does not bind root",
             mend: upgrade("6.14"),
+            need: Need::Useful,
+        },
+        Row {
+            name: "judging starts",
+            found: features.mediation.clone(),
+            means: "rules of `run` are judged for the command that fence starts, not for what that one starts in turn",
+            mend: if kernel < (5, 19) {
+                upgrade("5.19")
+            } else {
+                Some("sudo sysctl kernel.yama.ptrace_scope=1, after the next boot".to_owned())
+            },
             need: Need::Useful,
         },
         Row {

@@ -19,6 +19,8 @@ mod screen;
 #[cfg(target_os = "linux")]
 mod serving;
 mod show;
+#[cfg(target_os = "linux")]
+mod starts;
 mod teaching;
 mod trust;
 mod why;

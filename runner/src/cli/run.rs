@@ -23,9 +23,13 @@ use super::remedy::{reasons, remedy};
 use super::screen::{Screen, Verbosity};
 #[cfg(target_os = "linux")]
 use super::serving::{self, Serving};
+#[cfg(target_os = "linux")]
+use super::starts::Starts;
 use super::{artifact, distrust, fidelity, words};
 use crate::audit::{Event, EventSource, Log, visible};
 use crate::host::{ProbedFiles, Surroundings};
+#[cfg(target_os = "linux")]
+use crate::launch::Arbiter;
 use crate::launch::{self, Options, Outcome, Standard, Timings};
 use crate::preflight::{Judge, Lookup, NotFound, Program, Refusal, invocations, look_up};
 use crate::publish::{Anywhere, Published};
@@ -356,10 +360,12 @@ impl Started<'_> {
     fn start(&mut self, command: &launch::Command, options: &Options) -> anyhow::Result<Ended> {
         let plan = &self.prepared.plan;
         let published = self.published.take();
+        let mut starts = Starts::new(self.prepared, self.arguments.log.as_deref(), self.screen)?;
+        let arbiter = starts.as_mut().map(|starts| starts as &mut dyn Arbiter);
         let Some(mut serving) = Serving::new(self.prepared, self.log.as_mut(), published) else {
-            return Ok(crate::linux::run_attended(plan, command, options, None));
+            return Ok(crate::linux::run_attended(plan, command, options, None, arbiter));
         };
-        let ended = crate::linux::run_attended(plan, command, options, Some(&mut serving));
+        let ended = crate::linux::run_attended(plan, command, options, Some(&mut serving), arbiter);
         serving::tell(&serving.summary, self.screen);
         serving.unwritten.map_or(Ok(ended), |error| Err(error.into()))
     }

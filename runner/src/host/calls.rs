@@ -22,13 +22,21 @@ pub(crate) fn landlock_abi() -> u32 {
 
 /// Whether seccomp filters can be installed that answer an error.
 pub(super) fn seccomp() -> Support {
+    action(libc::SECCOMP_RET_ERRNO, "seccomp")
+}
+
+/// Whether seccomp filters can be installed that have calls wait for an answer.
+pub(super) fn notification() -> Support {
+    action(libc::SECCOMP_RET_USER_NOTIF, "user notification of seccomp")
+}
+
+fn action(action: u32, name: &str) -> Support {
     const SECCOMP_GET_ACTION_AVAIL: libc::c_ulong = 2;
-    let action: u32 = libc::SECCOMP_RET_ERRNO;
     // SAFETY: the operation reads four bytes at the pointer, which are there, and changes nothing.
     let answer = unsafe {
         libc::syscall(libc::SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0_usize, std::ptr::from_ref(&action))
     };
-    if answer == 0 { Support::Yes } else { refused("seccomp") }
+    if answer == 0 { Support::Yes } else { refused(name) }
 }
 
 /// Whether `open_tree`, `move_mount` and `mount_setattr` exist: asked with a descriptor that there cannot be.

@@ -23,6 +23,7 @@ pub fn features() -> Features {
         memfd_noexec: memfd_noexec(),
         pid_max: if kernel >= (6, 14) { Support::Yes } else { since((6, 14), kernel) },
         tiocsti_off: tiocsti_off(),
+        mediation: mediation(kernel),
     }
 }
 
@@ -41,6 +42,7 @@ pub fn features() -> Features {
         memfd_noexec: no(),
         pid_max: no(),
         tiocsti_off: no(),
+        mediation: no(),
     }
 }
 
@@ -125,6 +127,20 @@ fn fresh_proc() -> Support {
 /// Places that the kernel keeps empty to be mounted on, which therefore do not count.
 fn on_empty_directory(at: &str) -> bool {
     matches!(at, "/proc/sys/fs/binfmt_misc" | "/proc/fs/nfsd" | "/proc/openprom" | "/proc/xen")
+}
+
+/// Whether calls can be judged by another process: without waiting for the answer until a signal kills (5.19), a signal
+/// would have a call made twice; and what was started can be looked at only by tracing.
+fn mediation(kernel: (u32, u32)) -> Support {
+    if kernel < (5, 19) {
+        return since((5, 19), kernel);
+    }
+    if setting("kernel/yama/ptrace_scope") == Some(3) {
+        return Support::No(
+            "kernel.yama.ptrace_scope=3: nobody may trace anything until the next boot".to_owned(),
+        );
+    }
+    calls::notification()
 }
 
 fn tiocsti_off() -> Support {

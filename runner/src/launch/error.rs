@@ -47,6 +47,11 @@ pub enum Error {
         "the first process of the sandbox was ended by {0}; nothing of the command is left, run it again"
     )]
     Lost(String),
+    /// The process that judges what is started inside ended before the command.
+    #[error(
+        "the process that judges what is started inside was ended by {0}; nothing of the command is left, run it again"
+    )]
+    Unjudged(String),
 }
 
 impl Error {

@@ -1,5 +1,6 @@
 //! Starting a command in a sandbox: what every platform shares.
 
+mod arbiter;
 #[cfg(target_os = "linux")]
 mod attendant;
 mod error;
@@ -8,6 +9,7 @@ mod timing;
 
 use std::ffi::CString;
 
+pub use arbiter::{Arbiter, Asked, Refused, Role};
 #[cfg(target_os = "linux")]
 pub use attendant::{Attendant, Making, Sockets};
 pub use error::{Error, ExecProblem};

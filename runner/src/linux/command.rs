@@ -11,6 +11,19 @@ use super::sys::processor::Processors;
 use super::tree::absolute;
 use crate::launch::{self, Error, Phase, Timings};
 
+/// The filter of system calls.
+pub(super) enum Filter {
+    /// It decides alone.
+    Alone(Vec<libc::sock_filter>),
+    /// Some calls wait for an answer; where that is given is handed over through the channel.
+    Judged {
+        /// The program.
+        program: Vec<libc::sock_filter>,
+        /// The channel.
+        channel: RawFd,
+    },
+}
+
 /// A command that is ready to be started in a sandbox.
 pub(super) struct Command {
     /// What its process does, in order.
@@ -22,7 +35,7 @@ impl Command {
     pub(super) fn new(
         plan: &LinuxPlan,
         command: &launch::Command,
-        filter: Vec<libc::sock_filter>,
+        filter: Filter,
         inner: Option<RawFd>,
         signals: Signals,
         processors: Option<Processors>,
@@ -46,7 +59,10 @@ impl Command {
         }
         steps.extend(processors.map(|processors| Operation::Spread { processors }));
         steps.extend(inner.map(|ruleset| Operation::Enter { ruleset }));
-        steps.push(Operation::Filter { program: filter });
+        steps.push(match filter {
+            Filter::Alone(program) => Operation::Filter { program },
+            Filter::Judged { program, channel } => Operation::Mediate { program, channel },
+        });
         steps.push(Operation::Check);
         if timings == Timings::On {
             steps.push(Operation::Mark(Phase::Restrict));

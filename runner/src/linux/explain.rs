@@ -50,6 +50,16 @@ pub(super) fn first(index: u32, errno: Errno) -> Error {
     }
 }
 
+/// Explains why there is no mediator.
+pub(super) fn mediator(errno: Errno) -> Error {
+    Error::Step {
+        attempt: "starting the process that judges what is started inside".to_owned(),
+        reason: reason(errno),
+        repair: "too many processes run or memory is short: end some, or raise `ulimit -u`".to_owned(),
+        rules: Vec::new(),
+    }
+}
+
 const NO_NAMESPACES: &str = "this host does not let you make user namespaces: `fence doctor` tells which setting forbids it and how to lift it";
 
 fn reason(errno: Errno) -> String {
@@ -130,6 +140,14 @@ fn explanation(operation: &Operation, errno: Errno) -> (String, String) {
             "it must exist, and you must be able to enter it: choose another directory with `-C`".to_owned(),
         ),
         Operation::Filter { .. } => ("installing the filter of system calls".to_owned(), doctor()),
+        Operation::Mediate { .. } => (
+            "having the starts of programs judged".to_owned(),
+            if errno == Errno::EBUSY {
+                "fence runs inside a sandbox that judges calls itself, and there can be only one such: use a policy without rules on commands".to_owned()
+            } else {
+                doctor()
+            },
+        ),
         Operation::Check => (
             format!("checking that every right is gone before executing, and {}", left(errno)),
             "do not run anything on this host with fence before this is understood: please report it".to_owned(),

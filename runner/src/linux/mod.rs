@@ -9,6 +9,7 @@ mod elsewhere;
 mod explain;
 mod first;
 mod landlock;
+mod mediator;
 mod message;
 mod network;
 mod operation;
@@ -25,7 +26,7 @@ use std::os::fd::{OwnedFd, RawFd};
 
 use fence_compiler::plan::LinuxPlan;
 
-use crate::launch::{Attendant, Command, Error, Launcher, Options, Outcome, Timing};
+use crate::launch::{Arbiter, Attendant, Command, Error, Launcher, Options, Outcome, Timing};
 
 /// Makes the sandbox of a plan, runs a command in it, and waits for its end.
 ///
@@ -33,11 +34,11 @@ use crate::launch::{Attendant, Command, Error, Launcher, Options, Outcome, Timin
 ///
 /// Whatever the plan asks for and the host refuses; the command has not run then.
 pub fn run(plan: &LinuxPlan, command: &Command, options: &Options) -> Result<Outcome, Error> {
-    parent::run(plan, command, options, None).map(|(outcome, _)| outcome)
+    parent::run(plan, command, options, None, None).map(|(outcome, _)| outcome)
 }
 
-/// Does the same as [`run`], has the network of a plan that allows connections served, and tells what each phase took,
-/// if the options ask for it.
+/// Does the same as [`run`], has the network of a plan that allows connections served and starts of programs judged where
+/// the plan wants that, and tells what each phase took, if the options ask for it.
 ///
 /// # Errors
 ///
@@ -47,8 +48,9 @@ pub fn run_attended(
     command: &Command,
     options: &Options,
     attendant: Option<&mut dyn Attendant>,
+    arbiter: Option<&mut dyn Arbiter>,
 ) -> Result<(Outcome, Vec<Timing>), Error> {
-    parent::run(plan, command, options, attendant)
+    parent::run(plan, command, options, attendant, arbiter)
 }
 
 /// Asks the first process for sockets of the sandbox's own network.

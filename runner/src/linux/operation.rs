@@ -9,6 +9,7 @@ use nix::errno::Errno;
 
 use super::sys::confine::{self, Missing};
 use super::sys::mount::{self, Attributes, Depth};
+use super::sys::notice;
 use super::sys::process::{self, Disposition, Signals, Strings};
 use super::sys::processor::Processors;
 use super::sys::socket;
@@ -115,6 +116,8 @@ pub(super) enum Operation {
     Spread { processors: Processors },
     /// Installs the filter.
     Filter { program: Vec<libc::sock_filter> },
+    /// Installs a filter whose calls are judged elsewhere, and hands over where they are answered.
+    Mediate { program: Vec<libc::sock_filter>, channel: RawFd },
     /// Checks that every right is gone.
     Check,
     /// Executes the program: the last operation.
@@ -305,6 +308,12 @@ impl State {
             }
             Operation::Spread { processors } => processors.restore(),
             Operation::Filter { program } => confine::install_filter(program)?,
+            Operation::Mediate { program, channel } => {
+                let listener = notice::install(program)?;
+                let result = socket::send_descriptors(*channel, &[listener]);
+                sys::close(listener);
+                result?;
+            }
             Operation::Check => confine::check_rights().map_err(missing_as_errno)?,
             Operation::Execute { program, argv, environment } => {
                 return Err(process::execute(program, argv, environment));

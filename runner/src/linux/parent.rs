@@ -4,24 +4,27 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use fence_compiler::plan::{CallRule, Condition, LinuxPlan, NetworkPlan};
+use fence_compiler::plan::{CallRule, Condition, LinuxPlan, Mediated, NetworkPlan};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::killpg;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
 
-use super::command::Command;
+use super::command::{Command, Filter};
 use super::descriptors::Standard;
 use super::first::First;
 use super::landlock::Layers;
+use super::mediator::{self, Mediator};
 use super::message::{self, Forward, List, Message, Origin};
 use super::sandbox::Sandbox;
 use super::sys::process::{self, Change, Readable, Sender, Side, Signals, Stack};
 use super::sys::processor::Processors;
 use super::sys::socket;
 use super::{explain, seccomp, sys};
-use crate::launch::{self, Attendant, Error, Making, Options, Outcome, Phase, Sockets, Timing, Timings};
+use crate::launch::{
+    self, Arbiter, Attendant, Error, Making, Options, Outcome, Phase, Sockets, Timing, Timings,
+};
 use crate::proxy::{self, Inside};
 
 /// The signals that the command gets in the place of fence. SIGTTIN and SIGTTOU are never passed on, but they must
@@ -46,6 +49,7 @@ pub(super) fn run(
     command: &launch::Command,
     options: &Options,
     attendant: Option<&mut dyn Attendant>,
+    arbiter: Option<&mut dyn Arbiter>,
 ) -> Result<(Outcome, Vec<Timing>), Error> {
     let start = sys::now();
     let standard = Standard::new()?;
@@ -55,22 +59,25 @@ pub(super) fn run(
     if layers.inner().is_none() {
         calls.push(group_signals());
     }
-    let filter = seccomp::compile(&calls, seccomp::Architecture::NATIVE)
-        .map_err(|error| Error::Plan(error.to_string()))?;
+    let judging = judging(plan, arbiter)?;
+    let wire = judging.as_ref().map(|_| channel()).transpose()?;
+    let filter = filter(&calls, wire.as_ref().map(|(_, end)| end.as_raw_fd()))?;
     let (report, report_end) = pipe()?;
     let (control_end, control) = pipe()?;
     let channel = attendant.as_ref().map(|_| channel()).transpose()?;
     let inner_end = channel.as_ref().map(|(_, end)| end.as_raw_fd());
     let on_demand = attendant.as_ref().is_some_and(|attendant| attendant.making() == Making::OnDemand);
     let asked = if on_demand { inner_end } else { None };
+    let wired = wire.as_ref().map(|(_, end)| end.as_raw_fd());
     let keep: Vec<RawFd> =
-        [report_end.as_raw_fd(), control_end.as_raw_fd()].into_iter().chain(asked).collect();
+        [report_end.as_raw_fd(), control_end.as_raw_fd()].into_iter().chain(asked).chain(wired).collect();
     let sandbox = Sandbox::new(plan, &layers, &standard, options.timings, &keep, inner_end)?;
     let signals = Signals::new(&PASSED);
     let blocked = Blocked::new(signals);
     let processors = Processors::keep_to_one();
+    let started = command;
     let command =
-        Command::new(plan, command, filter, layers.inner(), blocked.before, processors, options.timings)?;
+        Command::new(plan, started, filter, layers.inner(), blocked.before, processors, options.timings)?;
     let mut first = First {
         sandbox: &sandbox,
         command: &command,
@@ -92,14 +99,35 @@ pub(super) fn run(
     }
     drop((report_end, control_end));
     let channel = channel.map(|(outer_end, _)| outer_end);
+    let received = signals.descriptor().unwrap_or(-1);
+    let mediator = match (judging, wire) {
+        (Some(arbiter), Some((outer_end, _))) => {
+            let kept = channel.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+            let given_up = [report.as_raw_fd(), control.as_raw_fd(), kept, received];
+            Some(Mediator::start(arbiter, started, outer_end, &given_up))
+        }
+        _ => None,
+    };
+    let (mediator, unmediated) = match mediator.transpose() {
+        Ok(mediator) => (mediator, None),
+        Err(errno) => (None, Some(explain::mediator(errno))),
+    };
     let terminal = standard.foreground();
     if options.standard == launch::Standard::Released {
         sys::release_standard();
     }
-    let received = signals.descriptor().unwrap_or(-1);
-    let mut watch = Watch { report, control: Some(control), received, reached: Vec::new(), end: None };
-    let attended = match (attendant, channel) {
-        (Some(attendant), Some(channel)) => attend(attendant, channel, plan, &mut watch),
+    let lifeline = mediator.as_ref().map(|mediator| mediator.lifeline().as_raw_fd());
+    let mut watch = Watch {
+        report,
+        control: Some(control),
+        received,
+        lifeline: lifeline.unwrap_or(-1),
+        reached: Vec::new(),
+        end: None,
+    };
+    let attended = match (unmediated, attendant, channel) {
+        (Some(error), _, _) => Err(error),
+        (None, Some(attendant), Some(channel)) => attend(attendant, channel, plan, &mut watch),
         _ => Ok(()),
     };
     if attended.is_err() {
@@ -111,6 +139,7 @@ pub(super) fn run(
     // The sandbox's processes and mounts are gone when its first process is.
     let change = process::wait_for_end(pid);
     watch.reached.push((Phase::End as u32, sys::now()));
+    let concluded = mediator.map(Mediator::conclude);
     if let Some(terminal) = terminal {
         take_terminal_back(terminal);
     }
@@ -128,13 +157,43 @@ pub(super) fn run(
                 _ => explain::first(index, errno),
             });
         }
-        _ => return Err(Error::Lost(lost(change))),
+        _ => {
+            return Err(match concluded {
+                Some(ended) if watch.control.is_none() => Error::Unjudged(lost(ended)),
+                _ => Error::Lost(lost(change)),
+            });
+        }
     };
     let timings = match options.timings {
         Timings::Off => Vec::new(),
         Timings::On => timings(start, prepared, &watch.reached),
     };
     Ok((outcome, timings))
+}
+
+/// Who judges what the plan wants judged; `None` if it wants nothing of the kind.
+fn judging<'a>(
+    plan: &LinuxPlan,
+    arbiter: Option<&'a mut dyn Arbiter>,
+) -> Result<Option<&'a mut dyn Arbiter>, Error> {
+    match (plan.mediated.contains(&Mediated::Starts), arbiter) {
+        (false, _) => Ok(None),
+        (true, Some(arbiter)) => Ok(Some(arbiter)),
+        (true, None) => {
+            Err(Error::Plan("nobody judges the starts of programs that the plan wants judged".to_owned()))
+        }
+    }
+}
+
+/// The filter of system calls; with a channel, one in which starts of programs are judged.
+fn filter(calls: &[CallRule], channel: Option<RawFd>) -> Result<Filter, Error> {
+    let judged: &[&str] = if channel.is_some() { &mediator::CALLS } else { &[] };
+    let program = seccomp::compile_judged(calls, judged, seccomp::Architecture::NATIVE)
+        .map_err(|error| Error::Plan(error.to_string()))?;
+    Ok(match channel {
+        Some(channel) => Filter::Judged { program, channel },
+        None => Filter::Alone(program),
+    })
 }
 
 /// Without scopes in Landlock (ABI 6), `kill(0, …)` would reach the caller's process group, of which the command is a
@@ -218,6 +277,8 @@ struct Watch {
     control: Option<OwnedFd>,
     /// Where the signals that are passed on are read.
     received: RawFd,
+    /// What ends with the mediator; -1 without one.
+    lifeline: RawFd,
     /// The phases that were reached, and when.
     reached: Vec<(u32, u64)>,
     /// What became of the command, or why there was none: the first such message.
@@ -226,7 +287,11 @@ struct Watch {
 
 impl proxy::Watch for Watch {
     fn descriptors(&self) -> std::io::Result<Vec<OwnedFd>> {
-        Ok(vec![self.report.try_clone()?, sys::copy(self.received)?])
+        let mut all = vec![self.report.try_clone()?, sys::copy(self.received)?];
+        if self.lifeline >= 0 {
+            all.push(sys::copy(self.lifeline)?);
+        }
+        Ok(all)
     }
 
     fn turn(&mut self) -> ControlFlow<()> {
@@ -242,8 +307,13 @@ impl Watch {
 
     /// Waits so many milliseconds for something to handle, and handles it.
     fn wait(&mut self, milliseconds: i32) -> ControlFlow<()> {
-        let waited = [self.report.as_raw_fd(), self.received];
-        let [report, signals] = process::wait_readable(waited, milliseconds);
+        let waited = [self.report.as_raw_fd(), self.received, self.lifeline];
+        let [report, signals, lifeline] = process::wait_readable(waited, milliseconds);
+        if lifeline != Readable::No {
+            // Nobody judges any more: without its control the first process ends, and everything inside with it.
+            self.control = None;
+            self.lifeline = -1;
+        }
         if signals == Readable::Yes {
             self.pass_on(self.received);
         }

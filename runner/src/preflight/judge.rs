@@ -90,7 +90,7 @@ impl Judge<'_> {
 }
 
 /// A command as a person would write it.
-fn told(argv: &[String]) -> String {
+pub(crate) fn told(argv: &[String]) -> String {
     argv.iter()
         .map(|word| {
             let plain =

@@ -9,6 +9,7 @@ mod shell;
 mod world;
 mod wrapper;
 
+pub(crate) use judge::told;
 pub use judge::{Judge, Refusal};
 pub use lookup::{Lookup, NotFound, Program, look_up};
 pub use shell::{Invocation, ShellError, Word, invocations};

@@ -101,6 +101,11 @@ pub(super) fn allow() -> sock_filter {
     statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW)
 }
 
+/// The call waits for an answer.
+pub(super) fn notify() -> sock_filter {
+    statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_USER_NOTIF)
+}
+
 /// The call answers an error.
 pub(super) fn refuse(errno: u16) -> sock_filter {
     statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | u32::from(errno))

@@ -14,13 +14,13 @@ mod interpreter;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fence_compiler::plan::{CallRule, Condition};
 use libc::sock_filter;
 use thiserror::Error;
 
-use assemble::{Piece, allow, kill, load, refuse, statement, test};
+use assemble::{Piece, allow, kill, load, notify, refuse, statement, test};
 
 /// A processor that filters are made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,19 @@ pub enum FilterError {
 ///
 /// A plan that names calls, errors or arguments that do not exist.
 pub fn compile(rules: &[CallRule], architecture: Architecture) -> Result<Vec<sock_filter>, FilterError> {
+    compile_judged(rules, &[], architecture)
+}
+
+/// Does the same, and lets calls that are judged elsewhere wait for their answer where no rule refuses them.
+///
+/// # Errors
+///
+/// Those of [`compile`].
+pub fn compile_judged(
+    rules: &[CallRule],
+    judged: &[&str],
+    architecture: Architecture,
+) -> Result<Vec<sock_filter>, FilterError> {
     let mut refused: BTreeMap<u32, Vec<(&[Condition], u16)>> = BTreeMap::new();
     let numbers: HashMap<&str, u32> = architecture.calls().iter().copied().collect();
     for rule in rules {
@@ -111,10 +124,22 @@ pub fn compile(rules: &[CallRule], architecture: Architecture) -> Result<Vec<soc
             }
         }
     }
+    let mut waiting = BTreeSet::new();
+    for call in judged {
+        match numbers.get(call) {
+            Some(number) => {
+                waiting.insert(*number);
+                refused.entry(*number).or_default();
+            }
+            None if known_elsewhere(call) => {}
+            None => return Err(FilterError::UnknownCall((*call).to_owned())),
+        }
+    }
     let newest = architecture.calls().iter().map(|(_, number)| *number).max().unwrap_or(0);
     let mut ranges: Vec<(u32, Vec<sock_filter>)> = vec![(0, vec![allow()])];
     for (number, rules) in refused {
-        begin(&mut ranges, number, body(&rules)?);
+        let otherwise = if waiting.contains(&number) { notify() } else { allow() };
+        begin(&mut ranges, number, body(&rules, otherwise)?);
         begin(&mut ranges, number + 1, vec![allow()]);
     }
     begin(&mut ranges, newest + 1, vec![refuse(libc::ENOSYS as u16)]);
@@ -146,13 +171,13 @@ fn begin(ranges: &mut Vec<(u32, Vec<sock_filter>)>, number: u32, body: Vec<sock_
     }
 }
 
-/// What happens to one call: each rule in turn, then it is allowed.
-fn body(rules: &[(&[Condition], u16)]) -> Result<Vec<sock_filter>, FilterError> {
+/// What happens to one call: each rule in turn, then what happens otherwise.
+fn body(rules: &[(&[Condition], u16)], otherwise: sock_filter) -> Result<Vec<sock_filter>, FilterError> {
     let mut piece = Piece::default();
     for (conditions, errno) in rules {
         condition::any(conditions, *errno, &mut piece)?;
     }
-    piece.add(allow());
+    piece.add(otherwise);
     piece.assemble()
 }
 

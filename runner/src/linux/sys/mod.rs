@@ -4,9 +4,11 @@
 
 pub(super) mod confine;
 pub(super) mod mount;
+pub(super) mod notice;
 pub(super) mod process;
 pub(super) mod processor;
 pub(super) mod socket;
+pub(super) mod trace;
 
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};

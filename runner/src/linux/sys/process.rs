@@ -43,6 +43,14 @@ pub(in crate::linux) fn clone_namespaces() -> Result<Side, Errno> {
     Ok(if pid == 0 { Side::Child } else { Side::Parent { pid } })
 }
 
+/// Makes a process that goes on with a copy of this one's memory, as `fork` does: its allocator works, and of several
+/// threads only this one is there.
+pub(in crate::linux) fn fork() -> Result<Side, Errno> {
+    // SAFETY: no memory is passed. The C library puts its own locks in order in the child.
+    let pid = check(unsafe { libc::fork() }.into())?;
+    Ok(if pid == 0 { Side::Child } else { Side::Parent { pid } })
+}
+
 /// Starts a process that shares this one's memory until it executes a program or ends (as `vfork` does), on a stack of
 /// its own; this one waits until then. Its number.
 ///

@@ -1,0 +1,194 @@
+//! Judging what is started inside a run, and telling at its end what was refused.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::index::Index;
+use fence_compiler::pattern::{NamePattern, ProgramPattern};
+use fence_compiler::plan::Mediated;
+use fence_compiler::policy::{Effect, Policy, Subject};
+use fence_compiler::question::{Platform, Question, Reason, Verdict};
+use fence_compiler::world::World;
+
+use super::remedy::remedy;
+use super::run::Prepared;
+use super::screen::Screen;
+use super::serving;
+use crate::audit::{Event, EventSource, Log, visible};
+use crate::launch::{Arbiter, Asked, Refused, Role};
+use crate::preflight::{Refusal, Ways, told, world};
+use crate::proxy::{self, Summary};
+
+/// How often the same refusal is written down.
+const REPEATS: u64 = 8;
+/// How many different ones are kept apart; what comes beyond is only counted.
+const MOST: usize = 1024;
+
+/// Judges the starts of a run by its policy.
+pub(super) struct Starts<'a> {
+    prepared: &'a Prepared,
+    index: Index<'a>,
+    /// The world that every question is asked in, but for the links on its way.
+    world: World,
+    log: Option<Log>,
+    screen: Screen,
+    refused: BTreeMap<String, proxy::Refused>,
+    beyond: u64,
+}
+
+impl<'a> Starts<'a> {
+    /// Is ready to judge, if the plan wants starts judged.
+    pub(super) fn new(
+        prepared: &'a Prepared,
+        log: Option<&Path>,
+        screen: Screen,
+    ) -> anyhow::Result<Option<Starts<'a>>> {
+        if !prepared.plan.mediated.contains(&Mediated::Starts) {
+            return Ok(None);
+        }
+        let log = log.map(Log::open).transpose()?;
+        let world = world(&prepared.host, &prepared.policy, &[], Ways::Programs);
+        let index = Index::new(&prepared.policy);
+        Ok(Some(Starts { prepared, index, world, log, screen, refused: BTreeMap::new(), beyond: 0 }))
+    }
+
+    fn policy(&self) -> &'a Policy {
+        &self.prepared.policy
+    }
+
+    /// The directories where programs are looked for.
+    fn directories(&self) -> Vec<PathBuf> {
+        let path = self.prepared.host.environment.get("PATH").map(String::as_str).unwrap_or_default();
+        let named = path.split(':').filter(|directory| directory.starts_with('/'));
+        let system = fence_compiler::cover::PROGRAM_DIRECTORIES.iter().copied();
+        let mut directories: Vec<PathBuf> =
+            named.chain(system).filter_map(|directory| Path::new(directory).canonicalize().ok()).collect();
+        directories.sort_unstable();
+        directories.dedup();
+        directories
+    }
+}
+
+impl Arbiter for Starts<'_> {
+    fn programs(&self) -> Vec<AbsolutePath> {
+        let directories = self.directories();
+        let mut found = Vec::new();
+        for rule in &self.policy().rules {
+            let Subject::Run { items, .. } = &rule.subject else { continue };
+            if rule.effect == Effect::Allow || rule.platform.is_some_and(|named| named != Platform::Linux) {
+                continue;
+            }
+            for item in items {
+                match &item.pattern.program {
+                    ProgramPattern::AnyCommand => {}
+                    ProgramPattern::Name(name) => found.extend(named(&directories, name)),
+                    ProgramPattern::Path(path) => {
+                        if let Ok(ground) = path.ground(&self.world.variables)
+                            && ground.rest.is_empty()
+                            && let Some(name) = ground.prefix.name()
+                            && let Some(path) = ground.prefix.parent()
+                        {
+                            found.extend(program(
+                                &Path::new(OsStr::from_bytes(path.as_bytes())).join(OsStr::from_bytes(name)),
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    fn judge(&self, asked: &Asked) -> Result<(), Refusal> {
+        let question = Question::Run(asked.start.clone());
+        let decision = if asked.links.is_empty() {
+            self.index.decide(&self.world, &question)
+        } else {
+            let mut world = self.world.clone();
+            world.links.extend(asked.links.clone());
+            self.index.decide(&world, &question)
+        };
+        match (decision.verdict, asked.role, &decision.reason) {
+            (Verdict::Allowed, _, _) | (_, Role::Interpreter, Reason::NothingAllows) => Ok(()),
+            _ => Err(Refusal { action: "run", item: told(&asked.start.argv), decision }),
+        }
+    }
+
+    fn refused(&mut self, refused: Refused) {
+        let Refused { refusal, process, program } = refused;
+        let policy = self.policy();
+        let reason = &refusal.decision.reason;
+        let item = refusal.item.clone();
+        let event =
+            Event::decided(EventSource::Mediator, refusal.action, item, Verdict::Denied, reason, policy);
+        let event = Event { pid: process, program, ..event };
+        let kept = self.refused.len();
+        let times = match self.refused.get_mut(&refusal.item) {
+            Some(known) => {
+                known.times += 1;
+                known.times
+            }
+            None if kept < MOST => {
+                let remedy = remedy(policy, refusal.action, Some(&refusal.item), &refusal.decision);
+                let first = proxy::Refused { told: event.told(), remedy, times: 1 };
+                self.refused.insert(refusal.item.clone(), first);
+                1
+            }
+            None => {
+                self.beyond += 1;
+                self.beyond
+            }
+        };
+        if times <= REPEATS
+            && let Some(log) = &mut self.log
+            && let Err(error) = log.add(&event)
+        {
+            self.screen.say(&visible(&error.to_string()));
+            self.log = None;
+        }
+    }
+
+    fn conclude(&mut self) {
+        let mut refused: Vec<proxy::Refused> = std::mem::take(&mut self.refused).into_values().collect();
+        refused.sort_by(|a, b| b.times.cmp(&a.times).then_with(|| a.told.cmp(&b.told)));
+        serving::tell(&Summary { connections: 0, refused, beyond: self.beyond }, self.screen);
+    }
+}
+
+/// The programs of a name, or of the names that a pattern matches.
+fn named(directories: &[PathBuf], name: &NamePattern) -> Vec<AbsolutePath> {
+    let mut found = Vec::new();
+    for directory in directories {
+        match name.0.as_literal() {
+            Some(name) => found.extend(program(&directory.join(name))),
+            None => {
+                let names = std::fs::read_dir(directory).into_iter().flatten().flatten();
+                for entry in names.filter(|entry| name.0.matches(entry.file_name().as_bytes())) {
+                    found.extend(program(&entry.path()));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// A program that counts under any name: one file, and not a name among several of a program that goes by its name.
+fn program(path: &Path) -> Option<AbsolutePath> {
+    let found = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file)?;
+    let shares = |other: &std::fs::DirEntry| {
+        other.path() != path
+            && other.metadata().is_ok_and(|other| (other.dev(), other.ino()) == (found.dev(), found.ino()))
+    };
+    if found.nlink() > 1 && path.parent()?.read_dir().ok()?.flatten().any(|other| shares(&other)) {
+        return None;
+    }
+    const MULTICALL: [&[u8]; 4] = [b"busybox", b"toybox", b"coreutils", b"uutils"];
+    let path = AbsolutePath::new(path.as_os_str().as_bytes())?;
+    path.name().is_some_and(|name| !MULTICALL.contains(&name)).then_some(path)
+}

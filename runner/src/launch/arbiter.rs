@@ -1,0 +1,59 @@
+//! Who judges what is started inside while a command runs.
+
+use std::collections::BTreeMap;
+
+use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::question::Start;
+
+use crate::preflight::Refusal;
+
+/// Judges starts of programs for a plan that asks for it. It is used in a process of its own, outside the sandbox, which
+/// ends with the run: what it collects stays there, until [`Arbiter::conclude`].
+pub trait Arbiter {
+    /// The files of the programs that rules name, as the machine has them: they count under any name.
+    fn programs(&self) -> Vec<AbsolutePath>;
+
+    /// Whether a program may be started.
+    ///
+    /// # Errors
+    ///
+    /// It may not.
+    fn judge(&self, asked: &Asked) -> Result<(), Refusal>;
+
+    /// Takes note of a start that was refused.
+    fn refused(&mut self, refused: Refused);
+
+    /// Tells what was refused, when the run is over.
+    fn conclude(&mut self);
+}
+
+/// A start that is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The program's file and its arguments.
+    pub start: Start,
+    /// As what it is started.
+    pub role: Role,
+    /// The links on the way to its file, and what they hold.
+    pub links: BTreeMap<AbsolutePath, Vec<u8>>,
+}
+
+/// As what a program is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// As what was asked for: something must allow it.
+    Command,
+    /// As the interpreter of a script that was: nothing may close it.
+    Interpreter,
+}
+
+/// A start that was refused.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// What, and by which rules.
+    pub refusal: Refusal,
+    /// The process that asked, as its own namespace numbers it.
+    pub process: Option<u32>,
+    /// The program that it ran.
+    pub program: Option<String>,
+}

@@ -1,0 +1,105 @@
+//! The mediator: a process outside the sandbox that is asked at each start of a program inside.
+//!
+//! The filter lets `execve` and `execveat` wait for an answer. The mediator copies the arguments, finds out what would be
+//! executed, and asks the policy. What it refuses fails with EACCES. What it allows goes on while the thread is held by
+//! `ptrace`, and stops again before the first instruction of the new program: only what has been loaded then is what
+//! runs, whatever another thread made of the arguments meanwhile. If that is not what was allowed, it is judged anew,
+//! and killed if it must not run.
+//!
+//! Nothing inside can reach the mediator: it is in none of the sandbox's namespaces. If it ends, what it holds is killed,
+//! every further start fails, and the sandbox is ended.
+
+mod known;
+mod memory;
+mod place;
+mod program;
+mod start;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+use super::sys;
+use super::sys::process::{self, Change, Side, Signals};
+use super::sys::socket;
+use crate::launch::{self, Arbiter};
+use known::Known;
+use start::Judge;
+use watch::{Ends, Second, Watch};
+
+/// The mediator, as the process that starts the sandbox sees it.
+pub(super) struct Mediator {
+    pid: i32,
+    /// Its other end is the mediator's: each sees that the other has ended.
+    lifeline: OwnedFd,
+}
+
+/// The calls that wait for an answer.
+pub(super) const CALLS: [&str; 2] = ["execve", "execveat"];
+
+impl Mediator {
+    /// Starts it. Through the channel it gets where calls are answered; these descriptors are closed in it.
+    pub(super) fn start(
+        arbiter: &mut dyn Arbiter,
+        command: &launch::Command,
+        channel: OwnedFd,
+        given_up: &[RawFd],
+    ) -> Result<Mediator, Errno> {
+        let (lifeline, other_end) =
+            socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+        match process::fork()? {
+            Side::Parent { pid } => Ok(Mediator { pid, lifeline }),
+            Side::Child => {
+                drop(lifeline);
+                given_up.iter().for_each(|descriptor| sys::close(*descriptor));
+                process::exit(i32::from(mediate(arbiter, command, &channel, other_end).is_err()))
+            }
+        }
+    }
+
+    /// What tells that it has ended.
+    pub(super) fn lifeline(&self) -> &OwnedFd {
+        &self.lifeline
+    }
+
+    /// Lets it tell what it has to, and waits for that.
+    pub(super) fn conclude(self) -> Result<Change, Errno> {
+        drop(self.lifeline);
+        process::wait_for_end(self.pid)
+    }
+}
+
+/// What the mediator's process does.
+fn mediate(
+    arbiter: &mut dyn Arbiter,
+    command: &launch::Command,
+    channel: &OwnedFd,
+    lifeline: OwnedFd,
+) -> Result<(), Errno> {
+    // Keys of the terminal are for the command, and must not stop whoever it waits for.
+    process::new_session()?;
+    sys::release_standard();
+    process::set_disposition(libc::SIGCHLD, process::Disposition::Default)?;
+    let children = Signals::new(&[libc::SIGCHLD]);
+    children.block();
+    let children = children.descriptor()?;
+    let known = Known::new(arbiter.programs());
+    let [ended, _] = process::wait_readable([lifeline.as_raw_fd(), channel.as_raw_fd()], -1);
+    let listener = match ended {
+        process::Readable::No => socket::take_descriptors(channel.as_raw_fd())?.into_iter().next(),
+        _ => None,
+    };
+    // Without it, nothing was started.
+    let Some(listener) = listener else { return Ok(()) };
+    let judge = Judge { arbiter, known };
+    let mut watch = Watch::new(Ends { listener, lifeline, children }, judge, command, Second::Looked);
+    watch.until_the_end();
+    drop(watch);
+    arbiter.conclude();
+    Ok(())
+}

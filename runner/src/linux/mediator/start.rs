@@ -1,0 +1,182 @@
+//! A start of a program: what was asked for, what it comes down to, and whether it is allowed.
+
+use fence_compiler::question::{Decision, Reason, Start, Verdict};
+use nix::errno::Errno;
+
+use super::known::Known;
+use super::place::{Found, Ground, Look, path_of, walk};
+use super::program::{Program, loaded};
+use crate::launch::{Arbiter, Asked, Role};
+use crate::preflight::Refusal;
+
+/// How many scripts may be interpreters of one another, as in the kernel.
+const DEEPEST: usize = 5;
+
+/// What is asked for.
+pub(super) struct Given {
+    /// The file's name, as the kernel tells it to a script's interpreter.
+    pub(super) name: Vec<u8>,
+    /// The file.
+    pub(super) found: Found,
+    /// The arguments.
+    pub(super) argv: Vec<Vec<u8>>,
+}
+
+/// What an allowed start comes down to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Planned {
+    /// The file that is executed in the end.
+    pub(super) file: (u64, u64),
+    /// Its arguments, each with a NUL behind it.
+    pub(super) argv: Vec<u8>,
+}
+
+/// Why nothing is started.
+#[derive(Clone, Debug)]
+pub(super) enum Stopped {
+    /// The policy does not allow it.
+    Refused(Refusal),
+    /// It would fail with this error.
+    Failed(Errno),
+}
+
+impl From<Errno> for Stopped {
+    fn from(errno: Errno) -> Stopped {
+        Stopped::Failed(errno)
+    }
+}
+
+/// Judges starts by a policy and by what programs are.
+pub(super) struct Judge<'a> {
+    /// Who decides.
+    pub(super) arbiter: &'a mut dyn Arbiter,
+    /// The programs that count under any name.
+    pub(super) known: Known,
+}
+
+impl Judge<'_> {
+    /// Judges a start before it happens: the file that is named, and through scripts what is executed for it.
+    pub(super) fn plan(&mut self, ground: &Ground, given: Given) -> Result<Planned, Stopped> {
+        let Given { mut name, mut found, mut argv } = given;
+        if argv.is_empty() {
+            // As the kernel does.
+            argv.push(Vec::new());
+        }
+        let mut role = Role::Command;
+        for _ in 0..DEEPEST {
+            if !found.is_file() {
+                return Err(Stopped::Failed(Errno::EACCES));
+            }
+            let program = Program::of(&found)?;
+            self.ask(role, called(ground, &name), &found, &argv)?;
+            match program {
+                Program::Other => return Ok(planned(&found, &argv)),
+                Program::Loader => {
+                    self.through_loader(ground, &argv)?;
+                    return Ok(planned(&found, &argv));
+                }
+                Program::Script { interpreter, argument } => {
+                    let rest = argv.into_iter().skip(1);
+                    argv =
+                        [interpreter.clone()].into_iter().chain(argument).chain([name]).chain(rest).collect();
+                    found = walk(ground, &interpreter, Look::Plain)?;
+                    name = interpreter;
+                    role = Role::Interpreter;
+                }
+            }
+        }
+        Err(Stopped::Failed(Errno::ELOOP))
+    }
+
+    /// Judges a program that has been executed, by what it is and what it was given, whatever was asked for.
+    pub(super) fn executed(
+        &mut self,
+        ground: &Ground,
+        program: &Found,
+        name: &[u8],
+        argv: &[Vec<u8>],
+    ) -> Result<(), Stopped> {
+        let named = walk(ground, name, Look::Plain).ok();
+        if named.as_ref().is_some_and(|named| named.identity() == program.identity()) {
+            self.ask(Role::Command, called(ground, name), program, argv)?;
+        } else {
+            let own = program.path.as_ref().map(|path| path.as_bytes().to_vec()).unwrap_or_default();
+            self.ask(Role::Interpreter, own, program, argv)?;
+            // What the kernel puts before the arguments of a script: its interpreter, and one argument at most.
+            let at = argv.iter().skip(1).take(2).position(|word| word == name).map(|at| at + 1);
+            let (Some(at), Some(script)) = (at, named) else {
+                return Err(closed(name, "what is executed is not what was asked for"));
+            };
+            let argv: Vec<Vec<u8>> = argv.iter().skip(at).cloned().collect();
+            self.ask(Role::Command, called(ground, name), &script, &argv)?;
+        }
+        if Program::of(program)? == Program::Loader {
+            self.through_loader(ground, argv)?;
+        }
+        Ok(())
+    }
+
+    /// Judges what a loader is asked to run. It opens that itself, and later: only a file that cannot be exchanged
+    /// meanwhile is known.
+    fn through_loader(&mut self, ground: &Ground, argv: &[Vec<u8>]) -> Result<(), Stopped> {
+        let Some((name, argv)) = loaded(argv) else { return Ok(()) };
+        if !name.contains(&b'/') {
+            return Err(closed(name, "a loader that looks for a program by its name may find any"));
+        }
+        let found = walk(ground, name, Look::Seals)?;
+        self.ask(Role::Command, called(ground, name), &found, &argv)?;
+        if !found.sealed {
+            return Err(closed(
+                name,
+                "a loader opens a program by itself, and this one can be exchanged before",
+            ));
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, role: Role, asked: Vec<u8>, found: &Found, argv: &[Vec<u8>]) -> Result<(), Stopped> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let start = Start {
+            asked: text(&asked),
+            resolved: found.path.clone(),
+            argv: argv.iter().map(|word| text(word)).collect(),
+        };
+        let mut question = Asked { start, role, links: found.links.clone() };
+        self.arbiter.judge(&question).map_err(Stopped::Refused)?;
+        for path in self.known.names(found) {
+            if Some(&path) != found.path.as_ref() {
+                question.start.resolved = Some(path);
+                self.arbiter.judge(&question).map_err(Stopped::Refused)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn planned(found: &Found, argv: &[Vec<u8>]) -> Planned {
+    Planned {
+        file: found.identity(),
+        argv: argv.iter().flat_map(|word| [word.as_slice(), b"\0"].concat()).collect(),
+    }
+}
+
+/// The name of a file from the root on.
+fn called(ground: &Ground, name: &[u8]) -> Vec<u8> {
+    if name.first() == Some(&b'/') {
+        return name.to_vec();
+    }
+    match path_of(&ground.start) {
+        Some(directory) => [directory.as_bytes(), b"/", name].concat(),
+        None => name.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec(),
+    }
+}
+
+/// A refusal that no rule is the reason of.
+pub(super) fn closed(name: &[u8], why: &str) -> Stopped {
+    let reason = Reason::AlwaysClosed(why.to_owned());
+    Stopped::Refused(Refusal {
+        action: "run",
+        item: String::from_utf8_lossy(name).into_owned(),
+        decision: Decision { verdict: Verdict::Denied, reason, assumptions: Vec::new() },
+    })
+}

@@ -1,0 +1,149 @@
+//! Races for the arguments of a start, won where nothing looks again and lost where something does.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::question::{Decision, Reason, Verdict};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+use super::CALLS;
+use super::known::Known;
+use super::start::Judge;
+use super::watch::{Ends, Second, Watch};
+use crate::launch::{self, Arbiter, Asked, Refused};
+use crate::linux::seccomp::{Architecture, compile_judged};
+use crate::linux::sys::notice;
+use crate::linux::sys::process::{self, Change, Side, Signals};
+use crate::linux::sys::{confine, socket};
+use crate::preflight::Refusal;
+
+/// Refuses `touch marker`.
+struct NoMarker;
+
+impl Arbiter for NoMarker {
+    fn programs(&self) -> Vec<AbsolutePath> {
+        Vec::new()
+    }
+
+    fn judge(&self, asked: &Asked) -> Result<(), Refusal> {
+        if asked.start.argv.get(1).is_none_or(|word| !word.ends_with("marker")) {
+            return Ok(());
+        }
+        let reason = Reason::AlwaysClosed("a test".to_owned());
+        let decision = Decision { verdict: Verdict::Denied, reason, assumptions: Vec::new() };
+        Err(Refusal { action: "run", item: "touch".to_owned(), decision })
+    }
+
+    fn refused(&mut self, _: Refused) {}
+
+    fn conclude(&mut self) {}
+}
+
+/// Executes `touch` so often while another process turns its argument from `barker` to `marker` and back.
+fn race(directory: &Path, tries: usize) {
+    let text = |name: &str| CString::new(directory.join(name).to_str().unwrap()).unwrap();
+    let (barker, touch) = (text("barker").into_bytes_with_nul(), c"/usr/bin/touch");
+    let at = barker.len() - "barker".len() - 1;
+    // SAFETY: a new mapping of one page, longer than the text that is copied into it.
+    let shared = unsafe {
+        let shared = libc::mmap(
+            std::ptr::null_mut(),
+            4096,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
+        std::ptr::copy_nonoverlapping(barker.as_ptr(), shared.cast(), barker.len());
+        shared.cast::<u8>()
+    };
+    let Side::Parent { pid: writer } = process::fork().unwrap() else {
+        for turn in 0_u32.. {
+            // SAFETY: the place is within the mapping.
+            unsafe { shared.add(at).write_volatile(if turn % 2 == 0 { b'm' } else { b'b' }) };
+            for _ in 0..turn % 20_000 {
+                std::hint::spin_loop();
+            }
+        }
+        process::exit(0)
+    };
+    for _ in 0..tries {
+        let Side::Parent { pid } = process::fork().unwrap() else {
+            let argv = [touch.as_ptr(), shared.cast(), std::ptr::null()];
+            let environment = [std::ptr::null()];
+            // SAFETY: the arrays end with a null pointer and hold texts that end with NUL.
+            unsafe { libc::execve(touch.as_ptr(), argv.as_ptr(), environment.as_ptr()) };
+            process::exit(126)
+        };
+        process::wait_for_end(pid).unwrap();
+    }
+    process::kill(writer, libc::SIGKILL);
+    process::wait_for_end(writer).unwrap();
+}
+
+/// Has the race judged; whether the marker was made, which is refused.
+fn is_lost(second: Second, tries: usize) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let (lifeline, other_end) =
+        socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).unwrap();
+    let (mut over, ended) = std::io::pipe().unwrap();
+    let mediator = match process::fork().unwrap() {
+        Side::Parent { pid } => pid,
+        Side::Child => {
+            drop((lifeline, over));
+            process::exit(mediate(second, folder.path(), tries, other_end, ended.into()))
+        }
+    };
+    drop((other_end, ended));
+    over.read_to_end(&mut Vec::new()).unwrap();
+    drop(lifeline);
+    assert_eq!(process::wait_for_end(mediator), Ok(Change::Exited(0)));
+    folder.path().join("marker").exists()
+}
+
+fn mediate(second: Second, folder: &Path, tries: usize, lifeline: OwnedFd, ended: OwnedFd) -> i32 {
+    let (channel, sent) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
+    let children = Signals::new(&[libc::SIGCHLD]);
+    children.block();
+    if let Side::Child = process::fork().unwrap() {
+        children.unblock();
+        confine::no_new_privileges().unwrap();
+        let filter = compile_judged(&[], &CALLS, Architecture::NATIVE).unwrap();
+        let listener = notice::install(&filter).unwrap();
+        socket::send_descriptors(sent.as_raw_fd(), &[listener]).unwrap();
+        crate::linux::sys::close(listener);
+        // The first start is the command's own.
+        std::process::Command::new("true").status().unwrap();
+        race(folder, tries);
+        drop(ended);
+        process::exit(0)
+    }
+    drop(ended);
+    let listener = socket::await_descriptors(channel.as_raw_fd()).unwrap().remove(0);
+    let command = launch::Command {
+        program: c"/bin/true".to_owned(),
+        argv: vec![c"true".to_owned()],
+        environment: Vec::new(),
+    };
+    let ends = Ends { listener, lifeline, children: children.descriptor().unwrap() };
+    let judge = Judge { arbiter: &mut NoMarker, known: Known::default() };
+    Watch::new(ends, judge, &command, second).until_the_end();
+    0
+}
+
+#[test]
+fn rewriting_the_arguments_of_a_start_never_wins() {
+    let tries = std::env::var("FENCE_RACE_TRIES").ok().and_then(|tries| tries.parse().ok()).unwrap_or(1000);
+    assert!(!is_lost(Second::Looked, tries));
+}
+
+#[test]
+fn without_a_second_look_rewriting_the_arguments_wins() {
+    // Until it has won once: that it can is what makes the other test mean something.
+    assert!((0..20).any(|_| is_lost(Second::Left, 1000)));
+}

@@ -1,0 +1,280 @@
+//! The mediator at work: it takes calls, answers them, and looks again at what came of those that it let through.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, readlinkat};
+
+use super::memory::Memory;
+use super::place::{Found, Ground, Look, Own, know, process_of, walk};
+use super::start::{Given, Judge, Planned, Stopped, closed};
+use crate::launch::{self, Refused};
+use crate::linux::sys::notice::{self, Answer, Notice};
+use crate::linux::sys::process::{self, Readable};
+use crate::linux::sys::trace::{self, Stop};
+
+/// What the mediator waits for.
+pub(super) struct Ends {
+    /// Where calls are answered.
+    pub(super) listener: OwnedFd,
+    /// Ends with the process that started the sandbox.
+    pub(super) lifeline: OwnedFd,
+    /// Tells that something happened to a thread that is held.
+    pub(super) children: RawFd,
+}
+
+/// How long a path may be, as in the kernel.
+const LONGEST_PATH: usize = 4096;
+
+/// The mediator of one run.
+pub(super) struct Watch<'a> {
+    ends: Ends,
+    judge: Judge<'a>,
+    /// The command, until it has been judged: it is the first start, and nobody is there yet to change it.
+    first: Option<&'a launch::Command>,
+    /// The starts that were let through, by thread, until it is known what became of them.
+    held: BTreeMap<i32, Planned>,
+    /// Starts that wait because another thread of their process is held.
+    waiting: Vec<Notice>,
+    second: Second,
+}
+
+/// Whether what was executed is judged again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Second {
+    /// It is.
+    Looked,
+    /// It is not: for tests, which then lose a race.
+    #[cfg(test)]
+    Left,
+}
+
+impl<'a> Watch<'a> {
+    /// Is ready for the first call.
+    pub(super) fn new(ends: Ends, judge: Judge<'a>, first: &'a launch::Command, second: Second) -> Watch<'a> {
+        Watch { ends, judge, first: Some(first), held: BTreeMap::new(), waiting: Vec::new(), second }
+    }
+
+    /// Answers calls until the process that started the sandbox says that this is over: before, nobody may think that
+    /// nothing judges any more.
+    pub(super) fn until_the_end(&mut self) {
+        let mut listener = self.ends.listener.as_raw_fd();
+        loop {
+            let waited = [listener, self.ends.lifeline.as_raw_fd(), self.ends.children];
+            let [call, lifeline, stopped] = process::wait_readable(waited, -1);
+            if lifeline != Readable::No {
+                return;
+            }
+            if call == Readable::Ended {
+                listener = -1;
+            }
+            if stopped == Readable::Yes {
+                while process::take_signal(self.ends.children).is_some() {}
+                self.take_stops();
+            }
+            if call == Readable::Yes
+                && let Ok(notice) = notice::receive(self.ends.listener.as_raw_fd())
+            {
+                self.take(notice);
+            }
+        }
+    }
+
+    fn take(&mut self, notice: Notice) {
+        if let Some(command) = self.first.take() {
+            let answer = self.command(command);
+            return self.answer(notice, answer);
+        }
+        // While a thread executes, the others of its process end, and those that are held must be let go for that: so one
+        // of a process is held at most, and nothing is done that would wait for it.
+        if !self.held.is_empty()
+            && let Some(process) = process_of(notice.thread)
+            && self.held.keys().any(|held| process_of(*held) == Some(process))
+        {
+            return self.waiting.push(notice);
+        }
+        let answer = match self.start(notice) {
+            Ok(planned) => self.let_through(notice, planned),
+            Err(stopped) => self.stop(notice.thread, stopped),
+        };
+        self.answer(notice, answer);
+    }
+
+    fn answer(&self, notice: Notice, answer: Answer) {
+        // Whoever is gone needs none.
+        let _ = notice::answer(self.ends.listener.as_raw_fd(), notice.id, answer);
+    }
+
+    /// Judges the command that the run begins with.
+    fn command(&mut self, command: &launch::Command) -> Answer {
+        let judged = know("/").and_then(|root| Ok((root, know(".")?))).map_err(Stopped::from).and_then(
+            |(root, start)| {
+                let ground = Ground { root, start, own: Own::Caller };
+                let name = command.program.as_bytes().to_vec();
+                let found = walk(&ground, &name, Look::Plain)?;
+                let argv = command.argv.iter().map(|word| word.as_bytes().to_vec()).collect();
+                self.judge.plan(&ground, Given { name, found, argv })
+            },
+        );
+        match judged {
+            // What lies only inside, or nowhere, the kernel finds or does not.
+            Ok(_) | Err(Stopped::Failed(_)) => Answer::GoOn,
+            Err(Stopped::Refused(refusal)) => {
+                self.judge.arbiter.refused(Refused { refusal, process: None, program: None });
+                Answer::Fail(Errno::EACCES)
+            }
+        }
+    }
+
+    /// Reads what a thread asks for, and judges it.
+    fn start(&mut self, notice: Notice) -> Result<Planned, Stopped> {
+        let [first, second, third, _, fifth, _] = notice.arguments;
+        let mut memory = Memory::of(notice.thread);
+        let (directory, path, argv, flags) = if i64::from(notice.call) == libc::SYS_execve {
+            (libc::AT_FDCWD, first, second, 0)
+        } else {
+            // Both are numbers of 32 bits.
+            (first as u32 as i32, second, third, fifth as u32 as i32)
+        };
+        let name = memory.text(path, LONGEST_PATH).map_err(|errno| match errno {
+            Errno::E2BIG => Errno::ENAMETOOLONG,
+            errno => errno,
+        })?;
+        let argv = memory.texts(argv)?;
+        let thread = notice.thread;
+        let start = match directory {
+            libc::AT_FDCWD => know(&format!("/proc/{thread}/cwd"))?,
+            number => know(&format!("/proc/{thread}/fd/{number}")).map_err(|_| Errno::EBADF)?,
+        };
+        let ground = Ground { root: know(&format!("/proc/{thread}/root"))?, start, own: Own::Thread(thread) };
+        if !notice::waits(self.ends.listener.as_raw_fd(), notice.id) {
+            // What was read may be another process's by now.
+            return Err(Stopped::Failed(Errno::ESRCH));
+        }
+        let given = match name.as_slice() {
+            [] if flags & libc::AT_EMPTY_PATH == 0 => return Err(Stopped::Failed(Errno::ENOENT)),
+            [] => {
+                let found = Found::of(ground.start.try_clone().map_err(|_| Errno::EMFILE)?, BTreeMap::new())?;
+                Given { name: format!("/dev/fd/{directory}").into_bytes(), found, argv }
+            }
+            _ => {
+                let found = walk(&ground, &name, Look::Plain)?;
+                let name = match directory {
+                    number if number != libc::AT_FDCWD && !name.starts_with(b"/") => {
+                        [format!("/dev/fd/{number}/").as_bytes(), &name].concat()
+                    }
+                    _ => name,
+                };
+                Given { name, found, argv }
+            }
+        };
+        self.judge.plan(&ground, given)
+    }
+
+    /// Holds a thread whose start is allowed, so that it stops when that has happened.
+    fn let_through(&mut self, notice: Notice, planned: Planned) -> Answer {
+        match trace::hold(notice.thread) {
+            Ok(()) => {
+                self.held.insert(notice.thread, planned);
+                Answer::GoOn
+            }
+            Err(Errno::ESRCH) => Answer::Fail(Errno::ESRCH),
+            Err(errno) => {
+                let why = format!("the process cannot be held while it starts a program ({})", errno.desc());
+                self.stop(notice.thread, closed(&program_of(notice.thread), &why))
+            }
+        }
+    }
+
+    /// The error that a start fails with; a refusal is taken note of.
+    fn stop(&mut self, thread: i32, stopped: Stopped) -> Answer {
+        match stopped {
+            Stopped::Failed(errno) => Answer::Fail(errno),
+            Stopped::Refused(refusal) => {
+                let process = Own::Thread(thread).numbers().ok().map(|(process, _)| process);
+                let program = String::from_utf8_lossy(&program_of(thread)).into_owned();
+                self.judge.arbiter.refused(Refused { refusal, process, program: Some(program) });
+                Answer::Fail(Errno::EACCES)
+            }
+        }
+    }
+
+    fn take_stops(&mut self) {
+        while let Some(stop) = trace::take_stop() {
+            match stop {
+                Stop::Executed { process, thread } => {
+                    let planned = self.held.remove(&thread);
+                    self.executed(process, planned);
+                }
+                // The start has failed, or will be made again.
+                Stop::Other { thread, signal } => {
+                    self.held.remove(&thread);
+                    trace::let_go(thread, signal);
+                }
+                Stop::Ended { thread } => drop(self.held.remove(&thread)),
+            }
+        }
+        for notice in std::mem::take(&mut self.waiting) {
+            self.take(notice);
+        }
+    }
+
+    /// Looks at what was executed: if it is what was judged, it goes on, else it is judged by what it is.
+    fn executed(&mut self, process: i32, planned: Option<Planned>) {
+        let is_looked_at = self.second == Second::Looked;
+        if is_looked_at && let Err(stopped) = self.look_again(process, planned) {
+            let refusal = match stopped {
+                Stopped::Refused(refusal) => Stopped::Refused(refusal),
+                Stopped::Failed(errno) => {
+                    let why = format!("it cannot be seen what was started ({})", errno.desc());
+                    closed(&program_of(process), &why)
+                }
+            };
+            self.stop(process, refusal);
+            process::kill(process, libc::SIGKILL);
+        }
+        trace::let_go(process, 0);
+    }
+
+    fn look_again(&mut self, process: i32, planned: Option<Planned>) -> Result<(), Stopped> {
+        let program = Found::of(know(&format!("/proc/{process}/exe"))?, BTreeMap::new())?;
+        let argv = std::fs::read(format!("/proc/{process}/cmdline")).map_err(|_| Errno::ESRCH)?;
+        let file = program.identity();
+        if planned.is_some_and(|planned| planned.file == file && planned.argv == argv) {
+            return Ok(());
+        }
+        let mut words: Vec<Vec<u8>> = argv.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+        words.pop();
+        let ground = Ground {
+            root: know(&format!("/proc/{process}/root"))?,
+            start: know(&format!("/proc/{process}/cwd"))?,
+            own: Own::Thread(process),
+        };
+        let name = name_executed(process)?;
+        self.judge.executed(&ground, &program, &name, &words)
+    }
+}
+
+/// The name that a process's program was asked for with: the kernel keeps it beside the arguments.
+fn name_executed(process: i32) -> Result<Vec<u8>, Errno> {
+    const NAME: u64 = 31;
+    let vector = std::fs::read(format!("/proc/{process}/auxv")).map_err(|_| Errno::ESRCH)?;
+    let mut numbers =
+        vector.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok().map(u64::from_ne_bytes));
+    while let (Some(key), Some(value)) = (numbers.next(), numbers.next()) {
+        if key == NAME {
+            return Memory::of(process).text(value, LONGEST_PATH);
+        }
+    }
+    Err(Errno::ENOENT)
+}
+
+/// The program that a thread's process runs.
+fn program_of(thread: i32) -> Vec<u8> {
+    let link = format!("/proc/{thread}/exe");
+    let known = readlinkat(AT_FDCWD, OsStr::new(&link)).map(|path| path.as_bytes().to_vec());
+    known.unwrap_or_default()
+}
