@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::atlas::{Atlas, Follow, PlaceId, Walk};
+use super::calls::CHANGING;
 use super::claims::{Claim, ClaimKind, Claims, Findings, is_for_linux};
 use super::coverage::Side;
 use super::report::Cause;
@@ -12,7 +13,7 @@ use crate::cover::PROGRAM_DIRECTORIES;
 use crate::fidelity::Mechanism;
 use crate::host::{Entry, Host, Support};
 use crate::pattern::{CommandPattern, NamePattern, ProgramPattern, Variable};
-use crate::policy::{Effect, Item, Policy, Rule, Subject};
+use crate::policy::{Acceptance, Effect, Item, NameAction, Policy, Rule, Subject};
 
 const ELSEWHERE: &str =
     "a program of that name starts where it lies outside the search path and the system's directories: {}";
@@ -49,6 +50,10 @@ pub(super) fn judge<'p>(
     let every_allowed = allows(policy).any(opens_everything);
     let starts = match &host.features.mediation {
         _ if !any_allowed || every_allowed && closing(policy).next().is_none() => Starts::Free,
+        // Whoever traces changes what was judged: a policy may prefer that where it insists on no rule.
+        Support::Yes if every_allowed && opens_changing(policy) && closing(policy).all(accepts_less) => {
+            Starts::Unjudged
+        }
         Support::Yes => Starts::Judged,
         Support::No(_) => Starts::Unjudged,
     };
@@ -95,6 +100,19 @@ fn opens_everything(rule: &Rule) -> bool {
         }
         _ => false,
     }
+}
+
+fn accepts_less(rule: &Rule) -> bool {
+    rule.effect == Effect::Deny
+        && matches!(rule.acceptance, Acceptance::BestEffort | Acceptance::BestEffortCheaply)
+}
+
+/// Whether the policy opens, in so many words, a call that changes other processes.
+fn opens_changing(policy: &Policy) -> bool {
+    policy.rules.iter().filter(|rule| is_for_linux(rule) && rule.effect == Effect::Allow).any(|rule| {
+        matches!(&rule.subject, Subject::Name { action: NameAction::Syscall, items, .. }
+            if items.iter().any(|item| CHANGING.iter().any(|name| item.pattern.matches(name))))
+    })
 }
 
 struct Commands<'a, 'f, 'p> {

@@ -231,6 +231,11 @@ fn what_changes_commands_that_are_judged_is_closed() {
     assert_eq!(closes("allow run *\ndeny run git\nallow syscall kcmp"), (true, vec![]));
     assert_eq!(closes("allow run *\ndeny run git\nallow syscall ptrace"), (true, vec!["E0709".into()]));
     assert_eq!(closes("allow run *\nallow syscall process_vm_writev"), (false, vec![]));
+    // Whoever insists on no rule may have tracing instead of the judgement.
+    let accepting = "allow run *\ndeny run git best-effort\nallow syscall ptrace";
+    assert_eq!(closes(accepting), (false, vec![]));
+    assert_eq!(check(accepting, &host("/home/ada/work"), &files(DEBIAN)).plan.mediated.len(), 0);
+    assert_eq!(closes(&format!("{accepting}\ndeny run gcc")), (true, vec!["E0709".into()]));
 }
 
 #[test]
