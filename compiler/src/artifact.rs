@@ -11,9 +11,11 @@ use crate::bytes::{self, AbsolutePath};
 use crate::diagnostic::Checked;
 use crate::fidelity::{Enforced, Enforcement, Level, limit_name};
 use crate::host::{Entry, FileFacts, Files, Host, Recorder};
+use crate::lower::seatbelt::{self, RunId};
 use crate::lower::linux;
 use crate::plan::{self, LinuxPlan};
 use crate::policy::Policy;
+use crate::profile::SeatbeltPlan;
 
 /// The version of the artifact's form.
 pub const ARTIFACT_VERSION: u32 = 1;
@@ -49,14 +51,48 @@ pub enum Lowering {
         /// The plan.
         plan: LinuxPlan,
     },
+    /// macOS's Seatbelt.
+    Seatbelt {
+        /// The profile, and what surrounds the command.
+        plan: SeatbeltPlan,
+    },
+}
+
+/// What a policy is compiled for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Fence's own runner on Linux.
+    Native,
+    /// Seatbelt, for one run on macOS.
+    Seatbelt(RunId),
 }
 
 /// Compiles a policy for a machine. With an error among the findings the artifact is never applied.
 ///
 /// `fence` is the version that compiles. The same policy and the same answers give the same artifact.
 pub fn compile(policy: Policy, host: Host, files: &mut dyn Files, fence: &str) -> Checked<Artifact> {
+    compile_for(&Target::Native, policy, host, files, fence)
+}
+
+/// Compiles a policy for a machine and a target.
+pub fn compile_for(
+    target: &Target,
+    policy: Policy,
+    host: Host,
+    files: &mut dyn Files,
+    fence: &str,
+) -> Checked<Artifact> {
     let mut recorder = Recorder::new(files);
-    let lowered = linux::lower(&policy, &host, &mut recorder);
+    let (lowering, fidelity, diagnostics) = match target {
+        Target::Native => {
+            let lowered = linux::lower(&policy, &host, &mut recorder);
+            (Lowering::Native { plan: lowered.plan }, lowered.fidelity, lowered.diagnostics)
+        }
+        Target::Seatbelt(run) => {
+            let lowered = seatbelt::lower(&policy, &host, &mut recorder, run);
+            (Lowering::Seatbelt { plan: lowered.plan }, lowered.fidelity, lowered.diagnostics)
+        }
+    };
     let value = Artifact {
         artifact: ARTIFACT_VERSION,
         fence: fence.to_owned(),
@@ -64,17 +100,19 @@ pub fn compile(policy: Policy, host: Host, files: &mut dyn Files, fence: &str) -
         policy,
         host,
         files: recorder.into_facts(),
-        fidelity: lowered.fidelity,
-        lowering: Lowering::Native { plan: lowered.plan },
+        fidelity,
+        lowering,
     };
-    Checked { value, diagnostics: lowered.diagnostics }
+    Checked { value, diagnostics }
 }
 
 /// Writes an artifact down as a person reads it: what the target applies, and how faithfully each rule holds.
 #[must_use]
 pub fn text(artifact: &Artifact) -> String {
-    let Lowering::Native { plan } = &artifact.lowering;
-    let mut out = plan::text(plan, &artifact.policy);
+    let mut out = match &artifact.lowering {
+        Lowering::Native { plan } => plan::text(plan, &artifact.policy),
+        Lowering::Seatbelt { plan } => plan.profile.clone(),
+    };
     out.push_str("fidelity\n");
     for told in &artifact.fidelity {
         out.push_str(&format!("  {}: {}\n", subject(told.what, &artifact.policy), level(told.level)));

@@ -33,6 +33,8 @@ pub enum Mechanism {
     Landlock,
     /// Seccomp.
     Seccomp,
+    /// A profile of macOS's Seatbelt.
+    Seatbelt,
     /// A resource limit of a process (`setrlimit`).
     Rlimit,
     /// A timer of fence itself.

@@ -26,6 +26,7 @@ pub mod pattern;
 pub mod plan;
 pub mod policy;
 pub mod ports;
+pub mod profile;
 pub mod question;
 pub mod reach;
 pub mod resolve;

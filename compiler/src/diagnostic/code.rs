@@ -223,6 +223,10 @@ codes! {
     NoValueToSet = "0708" Error,
     /// A call that would change commands after they have been judged.
     CallAgainstCommands = "0709" Error,
+    /// A name that no profile of Seatbelt can hold.
+    NotInAProfile = "0720" Error,
+    /// A profile of Seatbelt that is larger than it may be.
+    ProfileTooLarge = "0721" Error,
 }
 
 impl fmt::Display for Code {

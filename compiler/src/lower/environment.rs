@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
-use super::claims::{Findings, is_for_linux};
+use super::claims::Findings;
 use super::values::TMP;
 use crate::bytes;
 use crate::diagnostic::{Code, Diagnostic};
@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::pattern::{NamePattern, Variable};
 use crate::plan::{EnvironmentPlan, NetworkPlan};
 use crate::policy::{Effect, Item, NameAction, Policy, SecretHolder, Subject};
+use crate::question::Platform;
 
 /// The variables that are passed on and set.
 pub(super) fn plan(
@@ -20,7 +21,10 @@ pub(super) fn plan(
     network: &NetworkPlan,
     findings: &mut Findings,
 ) -> EnvironmentPlan {
-    let mut set = BTreeMap::from([("TMPDIR".to_owned(), bytes::escape(TMP).into_owned())]);
+    let mut set = BTreeMap::new();
+    if host.platform == Platform::Linux {
+        set.insert("TMPDIR".to_owned(), bytes::escape(TMP).into_owned());
+    }
     if let NetworkPlan::Judged(judged) = network {
         set.extend(proxy(judged.proxy).map(|(name, value)| (name.to_owned(), value)));
     }
@@ -41,7 +45,7 @@ pub(super) fn plan(
             ),
         }
     }
-    let passes = |name: &&String| !set.contains_key(*name) && is_passed(policy, name);
+    let passes = |name: &&String| !set.contains_key(*name) && is_passed(policy, host.platform, name);
     EnvironmentPlan { pass: host.environment_names.iter().filter(passes).cloned().collect(), set }
 }
 
@@ -63,9 +67,9 @@ fn proxy(at: SocketAddrV4) -> [(&'static str, String); 9] {
     ]
 }
 
-fn is_passed(policy: &Policy, name: &str) -> bool {
+fn is_passed(policy: &Policy, platform: Platform, name: &str) -> bool {
     let mut allowed = false;
-    for rule in policy.rules.iter().filter(|rule| is_for_linux(rule)) {
+    for rule in policy.rules.iter().filter(|rule| rule.platform.is_none_or(|named| named == platform)) {
         let Subject::Name { action: NameAction::Env, items, except } = &rule.subject else { continue };
         if !matches_any(items, name) || matches_any(except, name) {
             continue;

@@ -17,6 +17,7 @@ use crate::fidelity::{Enforced, Enforcement, Mechanism};
 use crate::host::{Files, Host};
 use crate::plan::{LandlockPlan, LinuxPlan, Mediated, TerminalPlan};
 use crate::policy::{Effect, Policy, RuleId, Subject};
+use crate::question::Platform;
 use crate::source::Place;
 
 /// What lowering yields: the plan, how faithfully it enforces each rule, and what is wrong.
@@ -47,7 +48,7 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
 
     let mut claims = claims::gather(policy, host, &values, &mut atlas, &mut findings);
     let starts = commands::judge(policy, host, &values, &mut atlas, &mut claims, &mut findings);
-    unset::judge(policy, &values, &mut findings);
+    unset::judge(policy, Platform::Linux, &values, &mut findings);
     sockets::close(host, &mut atlas, &mut claims, &mut findings);
     let devices = devices::allowed(policy, &values, &mut atlas, &claims, &mut findings);
     let network = network::plan(policy, host, &values);
@@ -70,7 +71,7 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
     let (limits, limit_reports) = limits::plan(policy, host, &network);
     let seccomp = calls::refused(&Choices { open: &open, features: &host.features, memfd: memory_files });
     let settings = network::settings(policy, &network, &mut findings);
-    let (fidelity, diagnostics) = conclude(policy, findings, limit_reports, settings);
+    let (fidelity, diagnostics) = conclude(Platform::Linux, policy, findings, limit_reports, settings);
     Lowered {
         plan: LinuxPlan {
             mounts: file_tree.mounts,
@@ -108,8 +109,11 @@ fn terminal(policy: &Policy, findings: &mut Findings) -> TerminalPlan {
     closed.unwrap_or(allowed)
 }
 
+const FOR_ONE: &str = "the rule is for {} only";
+
 /// Turns the reports into what a document keeps, and refuses what nobody accepted.
-fn conclude(
+pub(super) fn conclude(
+    platform: Platform,
     policy: &Policy,
     findings: Findings,
     limits: Vec<Report>,
@@ -119,8 +123,10 @@ fn conclude(
     let refused: BTreeSet<Place> = diagnostics.iter().filter_map(|found| found.place).collect();
     let mut fidelity = Vec::new();
     for ((number, mut report), rule) in (0..).map(RuleId).zip(reports).zip(&policy.rules) {
-        if !is_for_linux(rule) {
-            report.note("the rule is for {} only", "macos");
+        match rule.platform {
+            Some(Platform::Linux) if platform != Platform::Linux => report.note(FOR_ONE, "linux"),
+            Some(Platform::MacOs) if platform != Platform::MacOs => report.note(FOR_ONE, "macos"),
+            _ => {}
         }
         let told = report.enforcement(Enforced::Rule(number));
         if !refused.contains(&rule.written.place()) {

@@ -1,6 +1,7 @@
 //! Lowering: from what a policy means to what a target applies, and how faithfully.
 
 pub mod linux;
+pub mod seatbelt;
 pub mod values;
 
 mod acceptance;

@@ -2,16 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use super::claims::{Findings, NO_VALUE, closes_nothing, is_for_linux};
+use super::claims::{Findings, NO_VALUE, closes_nothing};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::pattern::host::literal_host;
 use crate::pattern::{CommandPattern, HostPattern, ProgramPattern, Variable};
-use crate::policy::{Effect, Item, Policy, Subject};
+use crate::policy::{Effect, Item, Policy, Rule, Subject};
+use crate::question::Platform;
 
 /// Tells them: an error where such an item closes, a note where it opens.
-pub(super) fn judge(policy: &Policy, values: &BTreeMap<Variable, Vec<u8>>, findings: &mut Findings) {
+pub(super) fn judge(
+    policy: &Policy,
+    platform: Platform,
+    values: &BTreeMap<Variable, Vec<u8>>,
+    findings: &mut Findings,
+) {
+    let is_here = |rule: &Rule| rule.platform.is_none_or(|named| named == platform);
     let mut unset = Unset { values, findings };
-    for (number, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| is_for_linux(rule)) {
+    for (number, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| is_here(rule)) {
         let sides = match rule.effect {
             Effect::Allow => (Side::Opening, Side::Closing),
             Effect::Deny | Effect::Never => (Side::Closing, Side::Opening),

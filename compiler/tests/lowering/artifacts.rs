@@ -57,7 +57,7 @@ fn the_built_in_policies_lower_without_an_error() {
 #[test]
 fn the_default_policy_as_a_person_reads_it() {
     let compiled = compile(default_policy(), repository(), &mut files(DEBIAN), "0.1.0").value;
-    let Lowering::Native { plan } = &compiled.lowering;
+    let Lowering::Native { plan } = &compiled.lowering else { panic!("not native") };
     Model::new(plan, &files(DEBIAN));
     insta::assert_snapshot!(artifact::text(&compiled));
 }
@@ -65,7 +65,7 @@ fn the_default_policy_as_a_person_reads_it() {
 #[test]
 fn every_call_that_is_refused_says_why() {
     let compiled = compile(policy("allow read /usr"), repository(), &mut files(DEBIAN), "0.1.0").value;
-    let Lowering::Native { plan } = &compiled.lowering;
+    let Lowering::Native { plan } = &compiled.lowering else { panic!("not native") };
     insta::assert_snapshot!(fence_compiler::plan::text(plan, &compiled.policy));
 }
 

@@ -68,7 +68,7 @@ pub(super) fn prepare(
         screen.say(&text);
         return Ok(None);
     }
-    let Lowering::Native { plan } = now.lowering;
+    let Lowering::Native { plan } = now.lowering else { bail!("an artifact is lowered for this machine's own target") };
     Ok(Some(Prepared {
         told: format!("artifact {}", shown(file)),
         more: "fence run -v …".to_owned(),

@@ -93,6 +93,7 @@ fn mechanism(mechanism: Mechanism) -> &'static str {
         Mechanism::Namespace => "a namespace",
         Mechanism::Mount => "a mount",
         Mechanism::Landlock => "Landlock",
+        Mechanism::Seatbelt => "Seatbelt",
         Mechanism::Seccomp => "seccomp",
         Mechanism::Rlimit => "a resource limit",
         Mechanism::Timer => "a timer",
