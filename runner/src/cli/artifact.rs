@@ -68,7 +68,9 @@ pub(super) fn prepare(
         screen.say(&text);
         return Ok(None);
     }
-    let Lowering::Native { plan } = now.lowering else { bail!("an artifact is lowered for this machine's own target") };
+    let Lowering::Native { plan } = now.lowering else {
+        bail!("an artifact is lowered for this machine's own target")
+    };
     Ok(Some(Prepared {
         told: format!("artifact {}", shown(file)),
         more: "fence run -v …".to_owned(),

@@ -6,9 +6,12 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use fence_compiler::artifact::{Artifact, Lowering, compile as compile_policy};
+use fence_compiler::artifact::{Artifact, Lowering, Target, compile_for};
 use fence_compiler::diagnostic::render;
 use fence_compiler::host::{FileFacts, Host};
+use fence_compiler::lower::seatbelt::{RunId, like_a_mac};
+use fence_compiler::profile::SeatbeltPlan;
+use fence_compiler::question::Platform;
 use serde::Deserialize;
 
 use super::arguments::{Compile, Format};
@@ -16,21 +19,24 @@ use super::fidelity;
 use super::policy::{has_errors, load, refuse_home_in_tmp, refuse_wide_workspace};
 use super::run::{shown, tell_findings};
 use super::screen::Screen;
-use crate::host::ProbedFiles;
+use crate::host::{PLATFORM, ProbedFiles};
 
 /// Targets that are not there yet.
-const LATER: [&str; 3] = ["bwrap", "landlock", "seatbelt"];
+const LATER: [&str; 2] = ["bwrap", "landlock"];
 
 /// Compiles a policy to an artifact.
 pub(super) fn compile(arguments: &Compile, screen: Screen) -> anyhow::Result<u8> {
-    match arguments.target.as_str() {
-        "native" => {}
+    let target = match arguments.target.as_str() {
+        "native" => Target::Native,
+        "seatbelt" => Target::Seatbelt(RunId::none()),
         later if LATER.contains(&later) => {
-            bail!("the target `{later}` is not in this version; there is `native`")
+            bail!("the target `{later}` is not in this version; there are `native` and `seatbelt`")
         }
-        other => bail!("there is no target `{}`; there is `native`", crate::audit::visible(other)),
-    }
-    let machine = arguments.host.as_deref().map(machine).transpose()?;
+        other => {
+            bail!("there is no target `{}`; there are `native` and `seatbelt`", crate::audit::visible(other))
+        }
+    };
+    let machine = arguments.host.as_deref().map(|file| machine(file, &target)).transpose()?;
     let policies: Vec<OsString> = arguments.policy.iter().cloned().collect();
     let loaded = load(&policies, &arguments.changes)?;
     let sources = &loaded.resolved.sources;
@@ -41,8 +47,16 @@ pub(super) fn compile(arguments: &Compile, screen: Screen) -> anyhow::Result<u8>
     let version = env!("CARGO_PKG_VERSION");
     let policy = loaded.resolved.policy.clone();
     let compiled = match machine {
-        Some(mut machine) => compile_policy(policy, machine.host, &mut machine.files, version),
-        None => compile_policy(policy, loaded.host(Vec::new()), &mut ProbedFiles, version),
+        Some(mut machine) => compile_for(&target, policy, machine.host, &mut machine.files, version),
+        None if target != Target::Native && PLATFORM != Platform::MacOs => {
+            let host = like_a_mac(&loaded.host(Vec::new()));
+            screen.note(&format!(
+                "compiled for a Mac with the home `{}` and nothing else known of its files; --host FILE describes a certain one",
+                host.person.home
+            ));
+            compile_for(&target, policy, host, &mut FileFacts::default(), version)
+        }
+        None => compile_for(&target, policy, loaded.host(Vec::new()), &mut ProbedFiles, version),
     };
     if has_errors(&compiled.diagnostics) && arguments.host.is_none() {
         let policy = &loaded.resolved.policy;
@@ -72,11 +86,37 @@ struct Machine {
     files: FileFacts,
 }
 
-fn machine(file: &Path) -> anyhow::Result<Machine> {
+fn machine(file: &Path, target: &Target) -> anyhow::Result<Machine> {
     let text = std::fs::read(file).with_context(|| format!("cannot read the host `{}`", shown(file)))?;
-    serde_json::from_slice(&text).with_context(|| {
+    let machine: Machine = serde_json::from_slice(&text).with_context(|| {
         format!("`{}` describes no host (an artifact's `host` and `files` are one)", shown(file))
-    })
+    })?;
+    let (name, platform) = match target {
+        Target::Native => ("native", Platform::Linux),
+        Target::Seatbelt(_) => ("seatbelt", Platform::MacOs),
+    };
+    if machine.host.platform != platform {
+        bail!("the target `{name}` is for another platform than that of the host in `{}`", shown(file));
+    }
+    Ok(machine)
+}
+
+/// The profile for a person, which `sandbox-exec -f` takes as well: how each rule is enforced stands before it, as
+/// remarks.
+fn as_profile(artifact: &Artifact, plan: &SeatbeltPlan) -> String {
+    let mut text = format!("; fence {} for seatbelt\n;\n", artifact.fence);
+    for enforcement in &artifact.fidelity {
+        for line in fidelity::line(&artifact.policy, enforcement).lines() {
+            let printable = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
+            text.push_str(&format!("; {}\n", line.chars().map(printable).collect::<String>()));
+        }
+    }
+    text.push_str(&format!(
+        ";\n; {} bytes of the profile count; its `$tmp` is {}.\n\n",
+        plan.bytes, plan.tmp
+    ));
+    text.push_str(&plan.profile);
+    text
 }
 
 /// Writes a file whole or not at all.
@@ -97,12 +137,15 @@ fn write(file: &Path, text: &str) -> std::io::Result<()> {
 
 /// The plan for a person: how each rule is enforced, then each step.
 fn as_text(artifact: &Artifact) -> anyhow::Result<String> {
+    let plan = match &artifact.lowering {
+        Lowering::Native { plan } => plan,
+        Lowering::Seatbelt { plan } => return Ok(as_profile(artifact, plan)),
+    };
     let mut text = format!("fence {} for native\n\nrules\n", artifact.fence);
     for enforcement in &artifact.fidelity {
         let line = fidelity::line(&artifact.policy, enforcement);
         text.push_str(&format!("  {}\n", line.replace('\n', "\n  ")));
     }
-    let Lowering::Native { plan } = &artifact.lowering;
     text.push_str("\nfile tree, in this order\n");
     for mount in &plan.mounts {
         text.push_str(&format!("  {}\n", serde_json::to_string(mount)?));

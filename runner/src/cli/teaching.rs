@@ -95,7 +95,9 @@ Examples:
   fence compile ci.fence -o ci.json
   fence run --artifact ci.json -- make
   fence compile default --format text
-                                    the plan, for a person";
+                                    the plan, for a person
+  fence compile default --target seatbelt --format text -o default.sb
+                                    a profile of macOS, on any machine";
 
 /// Of `fence trust --help`.
 pub(super) const TRUST: &str = "\

@@ -3,7 +3,8 @@
 //! What closes is compared after case folding and normalisation (see [`crate::fold`]); a profile has neither, so
 //! each spelling is written out: `[xX]` for a letter, alternatives where another character folds to the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::canonical_combining_class;
@@ -138,17 +139,28 @@ fn segmented(part: &[char], before: String, ways: &mut Vec<String>) {
     }
 }
 
+/// For each character, those that fold to it or to several with it in them. Made when the first name with a
+/// character outside ASCII is closed; most policies have none.
+static FOLDING_TO: LazyLock<BTreeMap<char, Vec<(char, Vec<char>)>>> = LazyLock::new(|| {
+    let mut known: BTreeMap<char, Vec<(char, Vec<char>)>> = BTreeMap::new();
+    // Beyond the second plane only compatibility ideographs fold to anything but themselves.
+    for c in ('\0'..'\u{20000}').chain('\u{2f800}'..'\u{2fa20}') {
+        let folded = fold::decomposed(c.encode_utf8(&mut [0; 4]).as_bytes());
+        let folded: Vec<char> = String::from_utf8_lossy(&folded).chars().collect();
+        for to in folded.iter().copied().collect::<BTreeSet<char>>() {
+            known.entry(to).or_default().push((c, folded.clone()));
+        }
+    }
+    known
+});
+
 /// Every string that folds to a cluster with characters outside ASCII.
 fn alternatives(cluster: &str) -> Option<String> {
     let target: Vec<char> = String::from_utf8(fold::decomposed(cluster.as_bytes())).ok()?.chars().collect();
-    let planes = ('\0'..'\u{20000}').chain('\u{2f800}'..'\u{2fa20}');
-    let parts: Vec<(char, Vec<char>)> = planes
-        .filter_map(|c| {
-            let folded = String::from_utf8(fold::decomposed(c.encode_utf8(&mut [0; 4]).as_bytes())).ok()?;
-            let folded: Vec<char> = folded.chars().collect();
-            (!folded.is_empty() && folded.iter().all(|c| target.contains(c))).then_some((c, folded))
-        })
-        .collect();
+    let near: BTreeSet<&(char, Vec<char>)> =
+        target.iter().filter_map(|c| FOLDING_TO.get(c)).flatten().collect();
+    let parts: Vec<(char, Vec<char>)> =
+        near.into_iter().filter(|(_, folded)| folded.iter().all(|c| target.contains(c))).cloned().collect();
     let mut found = BTreeSet::new();
     spell(&target, &parts, (String::new(), Vec::new()), &mut found);
     if found.len() > MOST {

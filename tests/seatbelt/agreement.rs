@@ -1,0 +1,412 @@
+//! What a profile answers agrees with the reference, in every reading.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+
+use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::decide::decide;
+use fence_compiler::fidelity::{Enforced, Level};
+use fence_compiler::pattern::{Component, GlobPiece, PathPattern};
+use fence_compiler::policy::{Effect, NameAction, PathAction, Policy, Subject};
+use fence_compiler::question::{Destination, Question, Reason, Verdict};
+use fence_compiler::world::{Spelling, World};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::draw::{self, Edge};
+use crate::machine::{Lowered, TMP, files, host, lower, path, resolved, world};
+use crate::profile::{Host, Precedence, Profile, Reading, Request};
+use crate::table::{Table, catalina};
+
+/// What every one of these operations would do to a path.
+fn operations(action: PathAction) -> &'static [&'static str] {
+    match action {
+        PathAction::Read => &["file-read-data", "file-read-xattr"],
+        PathAction::Write => &[
+            "file-write-data",
+            "file-write-create",
+            "file-write-unlink",
+            "file-write-mode",
+            "file-write-setugid",
+            "file-link",
+            "file-clone",
+            "network-bind",
+        ],
+        PathAction::Exec => &["process-exec*", "process-exec-interpreter", "file-map-executable"],
+        PathAction::Socket => &["network-outbound"],
+        PathAction::Device => &[],
+    }
+}
+
+/// What one of them needs at the least.
+fn enough(action: PathAction) -> &'static [&'static str] {
+    match action {
+        PathAction::Read => &["file-read-data", "file-read-metadata"],
+        PathAction::Write => &["file-write-data"],
+        _ => operations(action),
+    }
+}
+
+/// A profile with its answers in every reading.
+pub struct Answers {
+    profile: Profile,
+    table: Table,
+}
+
+/// What the readings say together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Some reading without folding allows it.
+    pub some: bool,
+    /// Some reading with folding allows it.
+    pub some_folded: bool,
+    /// Every reading allows it.
+    pub all: bool,
+}
+
+/// A request, compared with every filter in every reading of the filters.
+pub struct Matched(Vec<(Reading, Vec<bool>)>);
+
+impl Answers {
+    pub fn new(profile: Profile) -> Answers {
+        Answers { profile, table: catalina() }
+    }
+
+    pub fn matched(&self, request: &Request) -> Matched {
+        let of_filters = |reading: &&Reading| {
+            reading.precedence == Precedence::TwoLevels
+                && reading.open_by_default
+                && !reading.links_are_writes
+                && (request.socket.is_some() || !reading.localhost_is_any)
+        };
+        let readings = Reading::all();
+        let matched = readings.iter().filter(of_filters);
+        Matched(matched.map(|reading| (*reading, self.profile.matching(request, *reading))).collect())
+    }
+
+    pub fn ask(&self, operation: &str, request: &Request) -> Said {
+        self.said(operation, &self.matched(request))
+    }
+
+    pub fn said(&self, operation: &str, matched: &Matched) -> Said {
+        let mut said = Said { all: true, ..Said::default() };
+        for (parts, matching) in &matched.0 {
+            let falls_back = self.table.chain(operation).last() == Some(&"default");
+            let defaults: &[bool] = if falls_back { &[true] } else { &[true, false] };
+            let is_link = matches!(operation, "file-link" | "file-clone");
+            let links: &[bool] = if is_link { &[true, false] } else { &[false] };
+            for precedence in [Precedence::TwoLevels, Precedence::LastMatch] {
+                for (open_by_default, links_are_writes) in
+                    defaults.iter().flat_map(|open| links.iter().map(move |links| (*open, *links)))
+                {
+                    let reading = Reading { precedence, open_by_default, links_are_writes, ..*parts };
+                    let (allowed, _) = self.profile.decided(&self.table, operation, matching, reading);
+                    said.all &= allowed;
+                    if allowed && parts.fold {
+                        said.some_folded = true;
+                    } else if allowed {
+                        said.some = true;
+                    }
+                }
+            }
+        }
+        said
+    }
+}
+
+/// A policy with everything that is compared.
+struct Case {
+    policy: Policy,
+    world: World,
+    lowered: Lowered,
+    answers: Answers,
+}
+
+impl Case {
+    fn level(&self, rule: u32) -> Level {
+        let told = self.lowered.artifact.fidelity.iter();
+        told.clone()
+            .find(|told| matches!(told.what, Enforced::Rule(id) if id.0 == rule))
+            .map_or(Level::Exact, |told| told.level)
+    }
+
+    /// Whether a rule is stricter than written because of characters outside ASCII.
+    fn is_about_characters(&self) -> bool {
+        let told = self.lowered.artifact.fidelity.iter();
+        told.flat_map(|told| &told.why).any(|why| why.contains("ASCII"))
+    }
+
+    /// Compares one question about a path; says whether the answer was compared.
+    fn path(&self, action: PathAction, path: &AbsolutePath, object: &Matched) -> Result<bool, String> {
+        let decision = decide(&self.policy, &self.world, &Question::Path { action, path: path.clone() });
+        let Ok(resolution) = self.world.resolve(path, Spelling::Exact) else { return Ok(false) };
+        let wrong = |said: Said, operation: &str| {
+            Err(format!("{action:?} {path} as {operation}: {decision:?}, and the profile says {said:?}"))
+        };
+        match decision.verdict {
+            Verdict::Allowed => {
+                if self.is_about_characters() {
+                    return Ok(false);
+                }
+                for operation in enough(action) {
+                    let said = self.answers.said(operation, object);
+                    if !said.all {
+                        return wrong(said, operation);
+                    }
+                }
+            }
+            Verdict::Denied => {
+                // The names in `/` are always there, and the sandbox's own sockets are its own.
+                let own = action == PathAction::Read && resolution.object.is_root();
+                let weaker = match &decision.reason {
+                    Reason::Rules(rules) => rules.iter().all(|rule| self.level(rule.0) == Level::Weaker),
+                    _ => false,
+                };
+                // A link that a rule closes cannot be followed, which is another question.
+                let by_link = resolution.object != *path;
+                if own || weaker {
+                    return Ok(false);
+                }
+                let linked = by_link && {
+                    let plain = Question::Path { action, path: resolution.object.clone() };
+                    decide(&self.policy, &self.world, &plain).verdict == Verdict::Allowed
+                };
+                if linked {
+                    return Ok(false);
+                }
+                for operation in operations(action) {
+                    let said = self.answers.said(operation, object);
+                    // Where names are folded, another spelling is the same file: it may be allowed by that.
+                    let folded =
+                        said.some_folded && !self.is_allowed_in_another_spelling(action, &resolution.object);
+                    if said.some || folded {
+                        return wrong(said, operation);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether some spelling of a path that folding takes for the same is allowed.
+    fn is_allowed_in_another_spelling(&self, action: PathAction, object: &AbsolutePath) -> bool {
+        let mut paths = vec![AbsolutePath::root()];
+        for name in object.components() {
+            let text = String::from_utf8_lossy(name).into_owned();
+            let mut names: BTreeSet<&str> =
+                draw::NAMES.into_iter().filter(|known| fence_fold(known) == fence_fold(&text)).collect();
+            let (lower, upper) = (text.to_lowercase(), text.to_uppercase());
+            names.extend([text.as_str(), &lower, &upper]);
+            paths =
+                paths.iter().flat_map(|path| names.iter().map(|name| path.join(name.as_bytes()))).collect();
+        }
+        paths.iter().any(|path| {
+            let question = Question::Path { action, path: path.clone() };
+            decide(&self.policy, &self.world, &question).verdict == Verdict::Allowed
+        })
+    }
+
+    fn name(&self, name: &str) -> Result<(), String> {
+        let question = Question::Name { action: NameAction::MachLookup, name: name.to_owned() };
+        let decision = decide(&self.policy, &self.world, &question);
+        let said = self.answers.ask("mach-lookup", &Request::name(name));
+        let never = fence_never(name) && !self.names(name);
+        let fits = match decision.verdict {
+            Verdict::Allowed if never => !said.some && !said.some_folded,
+            Verdict::Allowed => said.all,
+            Verdict::Denied => !said.some && !said.some_folded,
+        };
+        if fits {
+            Ok(())
+        } else {
+            Err(format!("mach-lookup {name}: {decision:?}, and the profile says {said:?}"))
+        }
+    }
+
+    /// Whether a rule opens the service by its own name.
+    fn names(&self, name: &str) -> bool {
+        self.policy.rules.iter().any(|rule| match &rule.subject {
+            Subject::Name { action: NameAction::MachLookup, items, .. } => {
+                rule.effect == Effect::Allow && items.iter().any(|item| item.text == name)
+            }
+            _ => false,
+        })
+    }
+
+    fn port(&self, port: u16) -> Result<(), String> {
+        let allowed = |address: &str| {
+            let destination = Destination { name: None, address: Some(address.parse().unwrap()), port };
+            decide(&self.policy, &self.world, &Question::Connect(destination)).verdict == Verdict::Allowed
+        };
+        let expected = allowed("127.0.0.1") && allowed("::1");
+        let out = |protocol, host| {
+            self.answers.ask("network-outbound", &Request::socket("remote", protocol, host, port))
+        };
+        let said = out("tcp", Host::Loopback);
+        let fits = if expected { said.all } else { !said.some && !said.some_folded };
+        // The proxy's own port is open where there is a proxy.
+        if !fits && port != 4711 {
+            return Err(format!(
+                "connect localhost:{port}: expected {expected}, and the profile says {said:?}"
+            ));
+        }
+        for request in [("tcp", Host::Other), ("udp", Host::Other), ("udp", Host::Loopback)] {
+            let said = out(request.0, request.1);
+            if said.some || said.some_folded {
+                return Err(format!("{request:?} port {port} goes out: {said:?}"));
+            }
+        }
+        let listen = decide(&self.policy, &self.world, &Question::Listen(port)).verdict == Verdict::Allowed;
+        for operation in ["network-bind", "network-inbound"] {
+            let said = self.answers.ask(operation, &Request::socket("local", "tcp", Host::Loopback, port));
+            let fits = if listen { said.all } else { !said.some && !said.some_folded };
+            if !fits {
+                return Err(format!("{operation} {port}: expected {listen}, and the profile says {said:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Services that no wildcard opens; written here a second time, from the facts.
+fn fence_never(name: &str) -> bool {
+    ["SecurityServer", "securityd", "securityd.xpc", "mDNSResponder", "coreservices.launchservicesd"]
+        .iter()
+        .any(|rest| name == format!("com.apple.{rest}"))
+}
+
+fn fence_fold(text: &str) -> String {
+    text.nfd().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
+}
+
+/// A path near an item.
+fn near(text: &str, edge: Edge) -> Option<AbsolutePath> {
+    let scope = fence_compiler::pattern::BuiltInScope { source: fence_compiler::source::SourceId(0) };
+    let pattern: PathPattern = PathPattern::parse(text, &scope).ok()?.into_iter().next()?;
+    let mut variables = world_variables();
+    variables.insert(fence_compiler::pattern::Variable::Tmp, TMP.as_bytes().to_vec());
+    let ground = pattern.ground(&variables).ok()?;
+    let start = if ground.prefix.is_root() && !ground.rest.is_empty() {
+        path("/Users/ada/work/a")
+    } else {
+        ground.prefix
+    };
+    let mut at = ground.rest.iter().fold(start, |at, component| match component {
+        Component::Literal(name) => at.join(name.as_bytes()),
+        Component::AnyDepth => at.join(b"a"),
+        Component::Glob(glob) => {
+            let name: String = glob
+                .0
+                .iter()
+                .map(|piece| match piece {
+                    GlobPiece::Literal(text) => text.clone(),
+                    GlobPiece::Star => "s".to_owned(),
+                    GlobPiece::One => "b".to_owned(),
+                    GlobPiece::Class { ranges, .. } => ranges[0].0.to_string(),
+                })
+                .collect();
+            at.join(name.as_bytes())
+        }
+    });
+    let last = |at: &AbsolutePath, change: &dyn Fn(&str) -> String| {
+        let name = at.name()?;
+        let parent = at.parent()?;
+        Some(parent.join(change(std::str::from_utf8(name).ok()?).as_bytes()))
+    };
+    at = match edge {
+        Edge::Itself => at,
+        Edge::Child => at.join(b"x"),
+        Edge::Grandchild => at.join(b".env").join(b"work"),
+        Edge::Parent => at.parent()?,
+        Edge::Sibling => last(&at, &|name| format!("{name}x"))?,
+        Edge::OtherCase => last(&at, &|name| {
+            if name.chars().any(char::is_lowercase) { name.to_uppercase() } else { name.to_lowercase() }
+        })?,
+        Edge::Composed => last(&at, &|name| name.nfc().collect())?,
+        Edge::Decomposed => last(&at, &|name| name.nfd().collect())?,
+        Edge::Folded => last(&at, &|name| {
+            name.replace("ff", "\u{fb00}")
+                .replace("ss", "\u{df}")
+                .replace('k', "\u{212a}")
+                .replace('s', "\u{17f}")
+        })?,
+        Edge::Alias => {
+            let text = String::from_utf8(at.as_bytes().to_vec()).ok()?;
+            path(text.strip_prefix("/private").filter(|rest| rest.starts_with("/tmp")).unwrap_or(&text))
+        }
+    };
+    Some(at)
+}
+
+fn world_variables() -> std::collections::BTreeMap<fence_compiler::pattern::Variable, Vec<u8>> {
+    world(&resolved("allow read /x").0, &host(), &files()).variables
+}
+
+fn every_item(policy: &Policy) -> Vec<String> {
+    let mut items = Vec::new();
+    for rule in &policy.rules {
+        if let Subject::Path { items: own, except, .. } = &rule.subject {
+            items.extend(own.iter().chain(except).map(|item| item.text.clone()));
+        }
+    }
+    items
+}
+
+/// How many policies are drawn. Each is asked 32 questions about paths, services and ports, in every reading.
+const CASES: u32 = 2_500;
+
+#[test]
+fn a_profile_answers_as_the_reference_does() {
+    let cases = std::env::var("FENCE_SEATBELT_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(CASES);
+    let config = Config {
+        cases,
+        rng_seed: RngSeed::Fixed(5),
+        failure_persistence: None,
+        max_shrink_iters: 60,
+        ..Config::default()
+    };
+    let (compared, asked) = (Cell::new(0u64), Cell::new(0u64));
+    let strategy = (draw::policy(), prop::collection::vec((draw::edge(), any::<prop::sample::Index>()), 4));
+    let result = TestRunner::new(config).run(&strategy, |(text, edges)| {
+        let (policy, found) = resolved(&text);
+        if found.iter().any(|found| found.severity == fence_compiler::diagnostic::Severity::Error) {
+            return Ok(());
+        }
+        let lowered = lower(policy.clone(), host(), files());
+        let world = world(&policy, &host(), &files());
+        let answers = Answers::new(lowered.profile());
+        let case = Case { policy, world, lowered, answers };
+        let items = every_item(&case.policy);
+        if items.is_empty() {
+            return Ok(());
+        }
+        for (edge, index) in edges {
+            let Some(at) = near(index.get::<String>(&items), edge) else { continue };
+            let Ok(resolution) = case.world.resolve(&at, Spelling::Exact) else { continue };
+            let object = case.answers.matched(&Request::path(resolution.object.as_bytes()));
+            for action in [PathAction::Read, PathAction::Write, PathAction::Exec, PathAction::Socket] {
+                asked.set(asked.get() + 1);
+                match case.path(action, &at, &object) {
+                    Ok(was) => compared.set(compared.get() + u64::from(was)),
+                    Err(wrong) => {
+                        return Err(TestCaseError::fail(format!("{}\n{wrong}", case.lowered.plan().profile)));
+                    }
+                }
+            }
+        }
+        for name in
+            ["com.apple.a", "com.apple.b", "com.other", "com.apple.SecurityServer", "com.apple.mDNSResponder"]
+        {
+            case.name(name).map_err(TestCaseError::fail)?;
+        }
+        for port in [22, 23, 24, 80, 443, 3000, 3001, 4005, 4006, 5432, 65535] {
+            case.port(port).map_err(TestCaseError::fail)?;
+        }
+        Ok(())
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+    let (compared, asked) = (compared.get(), asked.get());
+    println!("{compared} of {asked} questions about paths were compared");
+    assert!(compared * 2 > asked, "{compared} of {asked}");
+}

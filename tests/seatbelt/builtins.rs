@@ -1,0 +1,130 @@
+//! The profiles of the built-in policies, and what each must say.
+
+use std::collections::BTreeMap;
+
+use fence_compiler::diagnostic::Severity;
+
+use crate::machine::{Lowered, TMP, files, host, lower, policy};
+use crate::profile::{Host, Reading, Request};
+use crate::table::catalina;
+
+/// Words that stand in no profile, whatever the policy.
+const NEVER: [&str; 10] = [
+    "no-sandbox",
+    "(allow default",
+    "lsopen",
+    "appleevent-send",
+    "job-creation",
+    "file-mount",
+    "launchservicesd",
+    "SecurityServer",
+    "securityd",
+    "#\"",
+];
+
+fn built_in(name: &str) -> Lowered {
+    lower(policy(&format!("include {name}")), host(), files())
+}
+
+/// Whether every reading, or none, allows a path; the third answer is none of a test's.
+fn always(lowered: &Lowered, operation: &str, path: &str) -> Option<bool> {
+    let (profile, table) = (lowered.profile(), catalina());
+    let mut answers = Reading::all()
+        .into_iter()
+        .map(|reading| profile.allows(&table, operation, &Request::path(path.as_bytes()), reading));
+    let first = answers.next()?;
+    answers.all(|answer| answer == first).then_some(first)
+}
+
+#[test]
+fn every_built_in_policy_has_a_profile_that_says_nothing_forbidden() {
+    for (name, _) in fence_policies::ALL {
+        let lowered = built_in(name);
+        let errors: Vec<_> =
+            lowered.diagnostics.iter().filter(|found| found.severity == Severity::Error).collect();
+        assert!(errors.is_empty(), "{name}: {errors:#?}");
+        let plan = lowered.plan();
+        for word in NEVER {
+            assert!(!plan.profile.contains(word), "{name}: {word}");
+        }
+        assert!(plan.bytes < 48 * 1024, "{name}: {}", plan.bytes);
+        let remarks = plan.profile.lines().filter(|line| line.trim_start().starts_with(';'));
+        assert!(remarks.clone().all(str::is_ascii), "{name}");
+        assert!(plan.profile.starts_with("(version 1)\n"));
+        // The same facts give the same bytes.
+        assert_eq!(built_in(name).plan(), plan, "{name}");
+        // Nothing goes out, no other process is seen, and no secret is handed out.
+        let (profile, table) = (lowered.profile(), catalina());
+        for reading in Reading::all() {
+            let refused = |operation: &str, request: &Request| {
+                assert!(
+                    !profile.allows(&table, operation, request, reading),
+                    "{name}: {operation} {reading:?}"
+                );
+            };
+            refused("network-outbound", &Request::socket("remote", "tcp", Host::Other, 443));
+            refused("network-outbound", &Request::socket("remote", "udp", Host::Other, 53));
+            refused("network-outbound", &Request::path(b"/private/var/run/mDNSResponder"));
+            refused("process-info-pidinfo", &Request::default());
+            refused("signal", &Request::default());
+            refused("sysctl-read", &Request::name("kern.procargs2"));
+            refused("mach-lookup", &Request::name("com.apple.SecurityServer"));
+            refused("mach-lookup", &Request::name("com.apple.coreservices.launchservicesd"));
+            refused("file-write-setugid", &Request::path(b"/Users/ada/work/x"));
+            refused("file-read-data", &Request::path(b"/Users/ada/.ssh/id_ed25519"));
+            refused("file-write-data", &Request::path(b"/Users/ada/.zshrc"));
+            refused("file-write-create", &Request::path(b"/Users/ada/work/policy.fence"));
+        }
+    }
+}
+
+#[test]
+fn the_default_policy_lets_work_go_on_and_nothing_else() {
+    let lowered = built_in("default");
+    let work = "/Users/ada/work";
+    for (operation, path, allowed) in [
+        ("file-read-data", "/usr/bin/env", true),
+        ("file-read-data", "/private/etc/hosts", true),
+        ("file-read-data", "/Users/ada/dotfiles/vimrc", true),
+        ("file-read-metadata", "/Users/ada/.vimrc", true),
+        ("file-read-data", "/Users/ada/work/src/main.rs", true),
+        ("file-write-data", "/Users/ada/work/src/main.rs", true),
+        ("process-exec*", "/Users/ada/work/target/app", true),
+        ("file-write-data", &format!("{TMP}/x"), true),
+        ("process-exec*", "/usr/bin/env", true),
+        ("file-read-data", "/dev/null", true),
+        ("process-exec*", "/usr/bin/sudo", false),
+        ("file-read-data", "/usr/bin/sudo", false),
+        ("file-read-data", "/Users/ada/work/.env", false),
+        ("file-read-data", "/Users/ada/work/.ENV", false),
+        ("file-read-data", "/Users/ada/work/a/b/.env.local", false),
+        ("file-read-data", "/Users/ada/work/deploy/server.key", false),
+        ("file-write-data", "/Users/ada/work/.git/hooks/pre-commit", false),
+        ("file-write-data", "/Users/ada/work/.git/Hooks/pre-commit", false),
+        ("file-write-unlink", "/Users/ada/work/.git", false),
+        ("file-write-unlink", work, false),
+        ("file-write-data", "/usr/bin/env", false),
+        ("file-read-data", "/Users/ada/Library/Keychains/login.keychain-db", false),
+        ("file-read-data", "/Users/ada", false),
+        ("file-read-metadata", "/Users/ada", true),
+        ("file-read-data", "/private/tmp/other", false),
+        ("file-read-data", "/dev/disk0", false),
+        ("file-read-data", "/dev/ttys000", false),
+    ] {
+        assert_eq!(
+            always(&lowered, operation, path),
+            Some(allowed),
+            "{operation} {path}\n{}",
+            lowered.plan().profile
+        );
+    }
+}
+
+#[test]
+fn the_profiles_of_the_built_in_policies() {
+    let profiles: BTreeMap<&str, String> =
+        fence_policies::ALL.iter().map(|(name, _)| (*name, built_in(name).plan().profile.clone())).collect();
+    for (name, profile) in profiles {
+        insta::assert_snapshot!(format!("profile_{}", name.replace('-', "_")), profile);
+    }
+}
