@@ -13,6 +13,7 @@ pub mod launch;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod load;
+pub mod macos;
 #[allow(unsafe_code)]
 pub mod memory;
 pub mod preflight;

@@ -7,6 +7,7 @@ mod agreement;
 mod builtins;
 mod draw;
 mod facts;
+mod fidelity;
 mod machine;
 mod mutation;
 mod profile;

@@ -50,6 +50,7 @@ fn questions() -> Vec<(&'static str, Request)> {
         ("file-read-metadata", path("/Users/ada")),
         ("file-read-data", path("/dev")),
         ("file-read-data", path("/dev/null")),
+        ("file-read-data", path("/dev/disk0")),
         ("network-outbound", Request::socket("remote", "tcp", Loopback, 5432)),
         ("network-bind", Request::socket("local", "tcp", Loopback, 3000)),
     ]

@@ -1,0 +1,135 @@
+//! The table of `docs/fidelity.md`: how faithfully each target enforces each kind of rule.
+
+use fence_compiler::artifact::{Target, compile_for};
+use fence_compiler::fidelity::{Enforced, Enforcement, Level, Mechanism};
+use fence_compiler::host::{FileFacts, Host};
+use fence_compiler::lower::seatbelt::RunId;
+use fence_compiler::policy::RuleId;
+
+use crate::machine::{RUN, files, host, policy};
+
+#[path = "../../compiler/tests/lowering/machine.rs"]
+#[allow(dead_code)]
+mod linux;
+
+/// What stands around each rule: work in a repository.
+const AROUND: &str = "allow read write exec $cwd\nallow run *\n";
+
+/// One row a kind of rule.
+const ROWS: [(&str, &str); 36] = [
+    ("a tree that can be read", "allow read /usr"),
+    ("a tree that can be written", "allow write $cwd"),
+    ("an `allow` with wildcards", "allow read /usr/share/*"),
+    ("an `allow` with an `except`", "allow read /etc except /etc/shadow"),
+    ("programs", "allow exec /usr"),
+    ("a `deny` where nothing is allowed", "deny read write ~/.ssh"),
+    ("a `never` where nothing is allowed", "never read ~/.aws except ~/.aws/config"),
+    ("a `deny` of a file in a readable tree", "allow read /etc\ndeny read /etc/shadow"),
+    ("a `deny` of writing what exists in a writable tree", "deny write $cwd/.git/hooks"),
+    ("a `deny` of reading what exists in a writable tree", "deny read $cwd/.env"),
+    ("a `deny` of both there", "deny read write $cwd/.env"),
+    ("a `deny` of what does not exist there", "deny write $cwd/none/x"),
+    ("the same, `best-effort`", "deny write $cwd/none/x best-effort"),
+    ("a `deny` of names anywhere", "deny read write **/.env"),
+    ("the same, `cheaply`", "deny read write **/.env cheaply"),
+    ("a `deny` of names below others", "deny write **/.git/hooks"),
+    ("the same, `best-effort cheaply`", "deny write **/.git/hooks best-effort cheaply"),
+    ("a `deny exec` in a writable tree", "deny exec $cwd/bin"),
+    ("any command", "allow run *"),
+    ("a `deny run` of one word", "deny run sudo"),
+    ("a `deny run` with arguments", "deny run \"git push\""),
+    ("a connection to a name", "allow connect example.com:443"),
+    ("a connection to the host's loopback", "allow connect localhost:5432"),
+    ("a `deny connect`", "deny connect 10.0.0.0/8"),
+    ("a request", "allow connect example.com:443\nallow http \"GET example.com/x\""),
+    ("a port to offer", "allow listen 3000"),
+    ("a socket by its path", "allow socket /run/docker.sock"),
+    ("an environment variable", "allow env HOME"),
+    ("a device", "allow device /dev/null"),
+    ("the terminal", "allow tty"),
+    ("what an ssh may be asked", "allow ssh *"),
+    ("a system call", "allow syscall perf_event_open"),
+    ("a service of macOS", "allow mach-lookup com.apple.trustd.agent"),
+    ("services of macOS by a wildcard", "allow mach-lookup com.apple.*"),
+    ("`limit time`", "limit time 30m"),
+    ("`limit memory`", "limit memory 1GiB"),
+];
+
+#[test]
+fn the_table_on_disk_is_what_the_targets_say() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/fidelity.md");
+    let fresh = table();
+    if std::env::var_os("FENCE_UPDATE").is_some() {
+        std::fs::write(path, &fresh).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(path).is_ok_and(|written| written == fresh),
+        "docs/fidelity.md is stale: `FENCE_UPDATE=1 cargo test -p fence-compiler --test seatbelt fidelity` renews it"
+    );
+}
+
+fn table() -> String {
+    let mut out = String::from(
+        "# Fidelity\n\n\
+        How faithfully each target enforces each kind of rule, on a machine that offers everything: *exact*, *stricter* or\n\
+        *weaker* than it is written, by what, and where it differs. Each rule stands beside `allow read write exec $cwd` and\n\
+        `allow run *`. What a policy of yours comes to on this machine is told by `fence check`.\n\n\
+        `native` is fence's own runner on Linux; `seatbelt` is a profile of macOS, checked against a documented model and not on\n\
+        a Mac (see [macos.md](macos.md)). The table is made by a test from what the compiler says: `FENCE_UPDATE=1 cargo test -p\n\
+        fence-compiler --test seatbelt fidelity` renews it.\n\n\
+        | | rule | native | seatbelt |\n| --- | --- | --- | --- |\n",
+    );
+    for (what, text) in ROWS {
+        let whole = format!("{AROUND}{text}");
+        let native =
+            cell(&whole, &Target::Native, linux::host("/home/ada/work"), linux::files(linux::DEBIAN));
+        let seatbelt = cell(&whole, &Target::Seatbelt(RunId::new(RUN).unwrap()), host(), files());
+        let shown: Vec<String> = text.lines().map(|line| format!("`{}`", line.replace('|', "\\|"))).collect();
+        out.push_str(&format!("| {what} | {} | {native} | {seatbelt} |\n", shown.join("<br>")));
+    }
+    out
+}
+
+/// How the last rule, or the limit, of a policy is enforced.
+fn cell(text: &str, target: &Target, host: Host, mut files: FileFacts) -> String {
+    let policy = policy(text);
+    let last = u32::try_from(policy.rules.len() - 1).unwrap();
+    let what = if policy.limits.is_empty() { Enforced::Rule(RuleId(last)) } else { Enforced::Limit(0) };
+    let compiled = compile_for(target, policy, host, &mut files, "0").value;
+    let told = compiled.fidelity.iter().find(|told| told.what == what).unwrap();
+    shown(told)
+}
+
+fn shown(told: &Enforcement) -> String {
+    let level = match told.level {
+        Level::Exact => "exact",
+        Level::Stricter => "*stricter*",
+        Level::Weaker => "**weaker**",
+    };
+    let by: Vec<&str> = told.by.iter().map(|mechanism| name(*mechanism)).collect();
+    let mut cell = format!("{level}, by {}", by.join(", "));
+    for why in told.why.iter().chain(&told.notes) {
+        cell.push_str("<br>");
+        cell.push_str(&why.replace('|', "\\|"));
+    }
+    cell
+}
+
+fn name(mechanism: Mechanism) -> &'static str {
+    match mechanism {
+        Mechanism::Nothing => "nothing",
+        Mechanism::Absence => "absence",
+        Mechanism::Namespace => "a namespace",
+        Mechanism::Mount => "a mount",
+        Mechanism::Landlock => "Landlock",
+        Mechanism::Seccomp => "seccomp",
+        Mechanism::Seatbelt => "the profile",
+        Mechanism::Rlimit => "a resource limit",
+        Mechanism::Timer => "a timer",
+        Mechanism::Environment => "the environment",
+        Mechanism::Preflight => "a check before the start",
+        Mechanism::Proxy => "the proxy",
+        #[allow(unreachable_patterns)]
+        _ => "another means",
+    }
+}
