@@ -35,6 +35,7 @@ fn questions() -> Vec<(&'static str, Request)> {
         ("sysctl-read", Request::name("hw.ncpu")),
         ("ipc-posix-shm-read-data", Request::name("apple.shm.notification_center")),
         ("pseudo-tty", Request::default()),
+        ("file-ioctl", path("/dev/ptmx")),
         ("file-ioctl", own("/dev/ttys001")),
         ("file-ioctl", path("/dev/ttys001")),
         ("mach-lookup", Request::name("com.apple.a")),
