@@ -220,3 +220,27 @@ impl<'a> System<'a> {
         Some(tree)
     }
 }
+
+/// Each call asks what it should: what a link leads to decides, and the link itself must be seen.
+#[test]
+fn calls_ask_about_what_they_touch() {
+    let text = "(version 1)\n(deny default)\n(allow file-read* file-write* process-exec* network* (subpath \"/w\"))\n\
+                (deny file-read* (literal \"/w/closed\"))\n(deny file-write-unlink (literal \"/w/kept\"))";
+    let profile = Profile::new(text, &BTreeMap::new(), &catalina()).unwrap();
+    let tree = Tree::default()
+        .with("/w/f", Kind::File)
+        .with("/w/kept", Kind::File)
+        .with("/w/link", Kind::Link("f".into()))
+        .with("/w/out", Kind::Link("/etc/hosts".into()))
+        .with("/w/closed", Kind::Link("/w/f".into()))
+        .with("/etc/hosts", Kind::File);
+    let system = System::new(&profile, Reading::likely());
+    assert!(system.open_to_read(&tree, "/w/link") && system.stat(&tree, "/w/link"));
+    assert!(system.readlink(&tree, "/w/out") && !system.open_to_read(&tree, "/w/out"));
+    assert!(!system.readlink(&tree, "/w/closed") && !system.open_to_read(&tree, "/w/closed"));
+    assert!(system.exec(&tree, "/w/f") && !system.exec(&tree, "/etc/hosts"));
+    assert!(system.connect(&tree, "/w/s") && !system.connect(&tree, "/etc/s"));
+    assert!(system.bind(&tree, "/w/s") && !system.bind(&tree, "/w/f"));
+    assert!(system.unlink(&tree, "/w/f").is_some() && system.unlink(&tree, "/w/kept").is_none());
+    assert!(system.open_to_write(&tree, "/w/new") && !system.open_to_write(&tree, "/etc/hosts"));
+}
