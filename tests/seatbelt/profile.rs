@@ -125,7 +125,8 @@ pub enum Filter {
     Literal(Spelled),
     Subpath(Spelled),
     Prefix(Spelled),
-    Regex(Regex),
+    /// As it is written, and as it is compared where names are folded.
+    Regex([Regex; 2]),
     All(Vec<Filter>),
     Any(Vec<Filter>),
     Not(Box<Filter>),
@@ -134,7 +135,11 @@ pub enum Filter {
     NamePrefix(String),
     NameRegex(Regex),
     Extension(String),
-    Socket { side: String, protocol: String, address: String },
+    Socket {
+        side: String,
+        protocol: String,
+        address: String,
+    },
 }
 
 /// A path as it is written, and as it is compared where names are folded.
@@ -270,7 +275,10 @@ impl<'a> Asked<'a> {
                 if path == text { self.reading.subpath_itself } else { below }
             }),
             Filter::Prefix(text) => path(&|path| path.starts_with(text.in_reading(self.reading))),
-            Filter::Regex(regex) => path(&|path| regex.is_in(path, self.reading.fold)),
+            Filter::Regex(regexes) => {
+                let regex = &regexes[usize::from(self.reading.fold)];
+                path(&|path| regex.is_in(path, self.reading.fold))
+            }
             Filter::All(filters) => filters.iter().all(|filter| self.by(filter)),
             Filter::Any(filters) => filters.iter().any(|filter| self.by(filter)),
             Filter::Not(filter) => !self.by(filter),
@@ -320,6 +328,18 @@ fn folded(path: &[u8]) -> Vec<u8> {
     }
 }
 
+/// The text of an expression with its characters outside ASCII folded; the letters of ASCII fold while matching.
+fn composed(text: &[u8]) -> Vec<u8> {
+    match std::str::from_utf8(text) {
+        Ok(text) => text
+            .nfc()
+            .flat_map(|c| if c.is_ascii() { vec![c] } else { c.to_lowercase().collect() })
+            .collect::<String>()
+            .into_bytes(),
+        Err(_) => text.to_vec(),
+    }
+}
+
 fn rule(form: &Node, parameters: &BTreeMap<&str, &str>, table: &Table) -> Result<Rule, String> {
     let Node::List(parts) = form else { return Err(format!("{form:?} is no rule")) };
     let mut parts = parts.iter();
@@ -362,7 +382,10 @@ fn filter(node: &Node, parameters: &BTreeMap<&str, &str>) -> Result<Filter, Stri
         "literal" => Filter::Literal(Spelled::new(one()?)),
         "subpath" => Filter::Subpath(Spelled::new(one()?)),
         "prefix" => Filter::Prefix(Spelled::new(one()?)),
-        "regex" => Filter::Regex(Regex::new(&one()?)?),
+        "regex" => {
+            let text = one()?;
+            Filter::Regex([Regex::new(&text)?, Regex::new(&composed(&text))?])
+        }
         "require-all" => Filter::All(each()?),
         "require-any" => Filter::Any(each()?),
         "require-not" => match each()?.as_slice() {
