@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::claims::Findings;
-use super::files::MacFiles;
 use super::filters::{self, Filters, Fit};
 use super::network::{Network, Ports};
 use super::pins::{self, Pins};
@@ -16,6 +15,7 @@ use crate::bytes::AbsolutePath;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fidelity::Mechanism;
 use crate::host::Host;
+use crate::lower::atlas::Atlas;
 use crate::plan::{self, TerminalPlan};
 use crate::policy::{Effect, PathAction, Policy, RuleId};
 use crate::profile::{PROXY_PARAMETER, ProxyPlan};
@@ -138,7 +138,7 @@ pub struct Emitter<'a, 'f> {
     host: &'a Host,
     run: &'a RunId,
     findings: &'a mut Findings,
-    files: &'a mut MacFiles<'f>,
+    atlas: &'a mut Atlas<'f>,
     statements: Vec<Statement>,
 }
 
@@ -149,9 +149,9 @@ impl<'a, 'f> Emitter<'a, 'f> {
         host: &'a Host,
         run: &'a RunId,
         findings: &'a mut Findings,
-        files: &'a mut MacFiles<'f>,
+        atlas: &'a mut Atlas<'f>,
     ) -> Emitter<'a, 'f> {
-        Emitter { policy, host, run, findings, files, statements: Vec::new() }
+        Emitter { policy, host, run, findings, atlas, statements: Vec::new() }
     }
 
     /// The statements.
@@ -478,7 +478,7 @@ impl<'a, 'f> Emitter<'a, 'f> {
         let acceptance = self.policy.rules.get(rule.number).map(|rule| rule.acceptance);
         let Some(report) = self.findings.reports.get_mut(rule.number) else { return };
         let about = pins::About { place, text, acceptance, writable };
-        pins::pin(&about, self.host, self.run, self.files, report, pins);
+        pins::pin(&about, self.host, self.run, self.atlas, report, pins);
     }
 
     /// What an `allow` leaves out must not be moved to where it is allowed.

@@ -23,6 +23,7 @@ pub use tag::{BadRunId, RunId};
 use emit::Emitter;
 use files::MacFiles;
 
+use super::atlas::Atlas;
 use super::claims::Findings;
 use super::report::Report;
 use super::{environment, linux, unset, values};
@@ -66,7 +67,8 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files, run: &RunId) -
         protected: host.protected.clone(),
     };
     let mut files = MacFiles::new(files);
-    let gathered = places::gather(policy, host, &values, &mut files, &mut findings);
+    let mut atlas = Atlas::new(&mut files);
+    let gathered = places::gather(policy, host, &values, &mut atlas, &mut findings);
     unset::judge(policy, Platform::MacOs, &values, &mut findings);
     let terminal = terminal(policy, &mut findings);
     let network = network::plan(policy, &world, &mut findings);
@@ -75,7 +77,7 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files, run: &RunId) -
     let environment = environment::plan(policy, host, &values, &NetworkPlan::Isolated, &mut findings);
     let (limits, limit_reports) = limits::plan(policy, host);
 
-    let mut emitter = Emitter::new(policy, host, run, &mut findings, &mut files);
+    let mut emitter = Emitter::new(policy, host, run, &mut findings, &mut atlas);
     emitter.start(terminal);
     emitter.services(&services);
     emitter.files(&gathered, run);

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use super::super::report::{Cause, Report};
-use super::files::MacFiles;
 use super::places::{Place, exists, is_beneath};
 use super::tag::RunId;
 use crate::bytes::AbsolutePath;
 use crate::host::Host;
+use crate::lower::atlas::Atlas;
 use crate::pattern::{Component, Grounded};
 use crate::policy::Acceptance;
 
@@ -53,7 +53,7 @@ pub fn pin(
     about: &About<'_>,
     host: &Host,
     run: &RunId,
-    files: &mut MacFiles<'_>,
+    atlas: &mut Atlas<'_>,
     report: &mut Report,
     pins: &mut Pins,
 ) {
@@ -66,7 +66,7 @@ pub fn pin(
             .chain(&host.git_common)
             .chain([&host.person.home, &run.tmp()])
             .any(|known| known.is_within(&path))
-            || exists(files, &path);
+            || exists(atlas, &path);
         if is_there {
             pins.held.insert(path);
         } else if best_effort {

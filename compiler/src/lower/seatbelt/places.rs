@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::files::MacFiles;
 use crate::bytes::AbsolutePath;
 use crate::cover::PROGRAM_DIRECTORIES;
 use crate::fold;
-use crate::host::{Entry, Files, Host};
+use crate::host::{Entry, Host};
+use crate::lower::atlas::{Atlas, Follow, Stop, Walk};
 use crate::lower::claims::{Findings, NO_VALUE, closes_nothing};
 use crate::lower::report::Cause;
-use crate::lower::tree::{self, Follow, Stop, Walk};
 use crate::pattern::{
     CommandPattern, Component, Grounded, PathPattern, Polarity, ProgramPattern, Root, Variable, path_value,
 };
@@ -80,10 +79,10 @@ pub fn gather(
     policy: &Policy,
     host: &Host,
     values: &BTreeMap<Variable, Vec<u8>>,
-    files: &mut MacFiles<'_>,
+    atlas: &mut Atlas<'_>,
     findings: &mut Findings,
 ) -> Gathered {
-    let mut gatherer = Gatherer { host, values, files, findings, gathered: Gathered::default() };
+    let mut gatherer = Gatherer { host, values, atlas, findings, gathered: Gathered::default() };
     for (number, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| is_for_macos(rule)) {
         let polarity = match rule.effect {
             Effect::Allow => Polarity::Opening,
@@ -125,7 +124,7 @@ const MULTICALL_PROGRAMS: [&[u8]; 4] = [b"busybox", b"toybox", b"coreutils", b"u
 struct Gatherer<'a, 'f> {
     host: &'a Host,
     values: &'a BTreeMap<Variable, Vec<u8>>,
-    files: &'a mut MacFiles<'f>,
+    atlas: &'a mut Atlas<'f>,
     findings: &'a mut Findings,
     gathered: Gathered,
 }
@@ -164,8 +163,9 @@ impl Gatherer<'_, '_> {
     fn opening(&mut self, rule: usize, item: &Item<PathPattern>, ground: Grounded) -> Option<Place> {
         match self.begin(&item.pattern, &ground) {
             Ok(walk) => {
-                self.gathered.links.extend(walk.links.iter().map(|(at, _)| at.clone()));
-                Some(Place(Grounded { prefix: walk.object, rest: ground.rest }))
+                let links = walk.links.iter().map(|at| self.atlas.path(*at).clone());
+                self.gathered.links.extend(links);
+                Some(Place(Grounded { prefix: self.atlas.path(walk.at).clone(), rest: ground.rest }))
             }
             Err(Stop::Link(_)) => {
                 self.note(rule, UNFOLLOWED, &item.text);
@@ -183,11 +183,11 @@ impl Gatherer<'_, '_> {
         match &pattern.root {
             Root::Variable(variable) if *variable != Variable::Home => {
                 let value = path_value(variable, self.values).unwrap_or_else(|_| AbsolutePath::root());
-                let walk = tree::walk(self.files, &value)?;
+                let walk = self.atlas.walk(&value)?;
                 let names = ground.prefix.components().skip(value.components().count());
-                tree::walk_on(self.files, walk, names, Follow::Nothing)
+                self.atlas.walk_on(walk, names, Follow::Nothing)
             }
-            _ => tree::walk(self.files, &ground.prefix),
+            _ => self.atlas.walk(&ground.prefix),
         }
     }
 
@@ -195,9 +195,9 @@ impl Gatherer<'_, '_> {
     fn unfollowed(&mut self, pattern: &PathPattern, ground: &Grounded) -> Option<AbsolutePath> {
         let Root::Variable(variable) = &pattern.root else { return None };
         let value = path_value(variable, self.values).ok()?;
-        let walk = tree::walk(self.files, &value).ok()?;
+        let walk = self.atlas.walk(&value).ok()?;
         let names = ground.prefix.components().skip(value.components().count());
-        Some(names.fold(walk.object, |path, name| path.join(name)))
+        Some(names.fold(self.atlas.path(walk.at).clone(), |path, name| path.join(name)))
     }
 
     /// Closes what an item is about under every path that leads there.
@@ -214,12 +214,12 @@ impl Gatherer<'_, '_> {
     /// A path as written, and where it leads.
     fn everywhere(&mut self, path: &AbsolutePath) -> Vec<Place> {
         let mut found = BTreeSet::from([path.clone()]);
-        match tree::walk(self.files, path) {
+        match self.atlas.walk(path) {
             Ok(walk) => {
-                found.insert(walk.object);
+                found.insert(self.atlas.path(walk.at).clone());
             }
             Err(Stop::Link(at) | Stop::Loop(at)) => {
-                found.insert(at);
+                found.insert(self.atlas.path(at).clone());
             }
         }
         found.into_iter().map(Place::at).collect()
@@ -273,7 +273,7 @@ impl Gatherer<'_, '_> {
 
     fn is_multicall(&mut self, path: &AbsolutePath) -> bool {
         let is_one = |path: &AbsolutePath| path.name().is_some_and(|name| MULTICALL_PROGRAMS.contains(&name));
-        is_one(path) || tree::walk(self.files, path).is_ok_and(|walk| is_one(&walk.object))
+        is_one(path) || self.atlas.walk(path).is_ok_and(|walk| is_one(self.atlas.path(walk.at)))
     }
 
     fn directories(&mut self) -> Vec<AbsolutePath> {
@@ -299,8 +299,9 @@ fn is_excepted(except: &[Item<CommandPattern>], name: &[u8]) -> bool {
     })
 }
 
-/// Whether anything lies at a path.
-pub fn exists(files: &mut MacFiles<'_>, path: &AbsolutePath) -> bool {
-    tree::walk(files, path)
-        .is_ok_and(|walk| walk.entry != Entry::Missing || files.entry(path) != Entry::Missing)
+/// Whether anything lies at a path, be it a link that leads nowhere.
+pub(super) fn exists(atlas: &mut Atlas<'_>, path: &AbsolutePath) -> bool {
+    let Ok(walk) = atlas.walk(path) else { return false };
+    let own = atlas.place(path);
+    [walk.at, own].into_iter().any(|at| *atlas.entry(at) != Entry::Missing)
 }
