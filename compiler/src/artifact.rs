@@ -12,7 +12,7 @@ use crate::diagnostic::Checked;
 use crate::fidelity::{Enforced, Enforcement, Level, limit_name};
 use crate::host::{Entry, FileFacts, Files, Host, Recorder};
 use crate::lower::linux;
-use crate::lower::seatbelt::{self, RunId};
+use crate::lower::seatbelt::{self, Run};
 use crate::plan::{self, LinuxPlan};
 use crate::policy::Policy;
 use crate::profile::SeatbeltPlan;
@@ -64,7 +64,7 @@ pub enum Target {
     /// Fence's own runner on Linux.
     Native,
     /// Seatbelt, for one run on macOS.
-    Seatbelt(RunId),
+    Seatbelt(Run),
 }
 
 /// Compiles a policy for a machine. With an error among the findings the artifact is never applied.

@@ -19,6 +19,9 @@ pub(crate) fn decomposed(name: &[u8]) -> Vec<u8> {
 }
 
 fn folded(name: &[u8], form: impl Fn(&str) -> String) -> Vec<u8> {
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
     let mut out = Vec::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         let lower: String = chunk
@@ -77,6 +80,18 @@ fn text(name: &str, form: Form) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ascii_folds_to_lower_case() {
+        for c in '\0'..='\x7f' {
+            let text: String = ["é", c.encode_utf8(&mut [0; 4])].concat();
+            for form in FORMS {
+                let folded = form(text.as_bytes());
+                assert_eq!(folded.last(), Some(&(c.to_ascii_lowercase() as u8)), "{c:?}");
+                assert_eq!(form(&[c as u8]), [c.to_ascii_lowercase() as u8], "{c:?}");
+            }
+        }
+    }
 
     #[test]
     fn spellings_of_one_name_fold_to_one() {

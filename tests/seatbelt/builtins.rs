@@ -1,11 +1,13 @@
 //! The profiles of the built-in policies, and what each must say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fence_compiler::diagnostic::Severity;
+use fence_compiler::fidelity::Level;
+use fence_compiler::lower::seatbelt::{Run, RunId};
 
 use crate::agreement::Answers;
-use crate::machine::{Lowered, TMP, files, host, lower, policy};
+use crate::machine::{Lowered, RUN, TMP, files, host, lower, lower_for, policy};
 use crate::profile::{Host, Request};
 
 /// Words that stand in no profile, whatever the policy.
@@ -111,4 +113,25 @@ fn the_profiles_of_the_built_in_policies() {
     for (name, profile) in profiles {
         insta::assert_snapshot!(format!("profile_{}", name.replace('-', "_")), profile);
     }
+}
+
+#[test]
+fn of_very_many_ports_only_those_are_listed_that_the_run_offers() {
+    let run = Run { id: RunId::new(RUN).unwrap(), publish: BTreeSet::from([3000, 8080, 7000]) };
+    let lowered = lower_for(run, policy("include dev-server"), host(), files());
+    assert!(lowered.diagnostics.iter().all(|found| found.severity != Severity::Error));
+    let answers = Answers::new(lowered.profile());
+    for (port, open) in [(3000, true), (8080, true), (7000, false), (3001, false), (22, false)] {
+        for operation in ["network-bind", "network-inbound"] {
+            let said = answers.ask(operation, &Request::socket("local", "tcp", Host::Loopback, port));
+            assert_eq!((said.all, said.some), (open, open), "{operation} {port}");
+        }
+    }
+    let stricter = |what: &str| {
+        let told = lowered.artifact.fidelity.iter();
+        told.filter(|told| told.level == Level::Stricter)
+            .flat_map(|told| &told.why)
+            .any(|why| why.contains(what))
+    };
+    assert!(stricter("only those are opened that `--publish` names: `3000-3999`"));
 }

@@ -3,7 +3,7 @@
 use fence_compiler::artifact::{Target, compile_for};
 use fence_compiler::fidelity::{Enforced, Enforcement, Level, Mechanism};
 use fence_compiler::host::{FileFacts, Host};
-use fence_compiler::lower::seatbelt::RunId;
+use fence_compiler::lower::seatbelt::{Run, RunId};
 use fence_compiler::policy::RuleId;
 
 use crate::machine::{RUN, files, host, policy};
@@ -83,7 +83,7 @@ fn table() -> String {
         let whole = format!("{AROUND}{text}");
         let native =
             cell(&whole, &Target::Native, linux::host("/home/ada/work"), linux::files(linux::DEBIAN));
-        let seatbelt = cell(&whole, &Target::Seatbelt(RunId::new(RUN).unwrap()), host(), files());
+        let seatbelt = cell(&whole, &Target::Seatbelt(Run::named(RunId::new(RUN).unwrap())), host(), files());
         let shown: Vec<String> = text.lines().map(|line| format!("`{}`", line.replace('|', "\\|"))).collect();
         out.push_str(&format!("| {what} | {} | {native} | {seatbelt} |\n", shown.join("<br>")));
     }

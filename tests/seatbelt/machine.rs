@@ -6,7 +6,7 @@ use fence_compiler::artifact::{Artifact, Lowering, Target, compile_for};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::diagnostic::{Diagnostic, Severity};
 use fence_compiler::host::{Entry, Features, FileFacts, Host, LinkText, Person, Support};
-use fence_compiler::lower::seatbelt::RunId;
+use fence_compiler::lower::seatbelt::{Run, RunId};
 use fence_compiler::lower::values;
 use fence_compiler::pattern::Variable;
 use fence_compiler::policy::Policy;
@@ -133,8 +133,12 @@ pub fn read(text: &str) -> Profile {
     Profile::new(text, &parameters, &catalina()).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-pub fn lower(policy: Policy, host: Host, mut files: FileFacts) -> Lowered {
-    let target = Target::Seatbelt(RunId::new(RUN).unwrap());
+pub fn lower(policy: Policy, host: Host, files: FileFacts) -> Lowered {
+    lower_for(Run::named(RunId::new(RUN).unwrap()), policy, host, files)
+}
+
+pub fn lower_for(run: Run, policy: Policy, host: Host, mut files: FileFacts) -> Lowered {
+    let target = Target::Seatbelt(run);
     let checked = compile_for(&target, policy, host, &mut files, "0.1.0");
     Lowered { artifact: checked.value, diagnostics: checked.diagnostics }
 }

@@ -313,6 +313,9 @@ impl<'a> Asked<'a> {
 }
 
 fn folded(path: &[u8]) -> Vec<u8> {
+    if path.is_ascii() {
+        return path.to_ascii_lowercase();
+    }
     match std::str::from_utf8(path) {
         Ok(text) => {
             let upper: String = text.nfd().flat_map(char::to_uppercase).collect();

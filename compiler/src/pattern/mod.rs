@@ -17,7 +17,7 @@ mod path;
 mod port;
 mod ssh;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod variable;
 mod words;
 

@@ -3,9 +3,9 @@
 use super::{BuiltInScope, Scope, Value};
 use crate::source::SourceId;
 
-pub(super) struct Lets(Vec<(&'static str, &'static str)>);
+pub(crate) struct Lets(Vec<(&'static str, &'static str)>);
 
-pub(super) fn scope() -> Lets {
+pub(crate) fn scope() -> Lets {
     Lets(vec![
         ("state", "~/.local/state/agent"),
         ("odd", "/srv/*x"),

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use fence_compiler::artifact::{Artifact, Lowering, Target, compile_for};
 use fence_compiler::diagnostic::render;
 use fence_compiler::host::{FileFacts, Host};
-use fence_compiler::lower::seatbelt::{RunId, like_a_mac};
+use fence_compiler::lower::seatbelt::{Run, RunId, like_a_mac};
 use fence_compiler::profile::SeatbeltPlan;
 use fence_compiler::question::Platform;
 use serde::Deserialize;
@@ -28,7 +28,7 @@ const LATER: [&str; 2] = ["bwrap", "landlock"];
 pub(super) fn compile(arguments: &Compile, screen: Screen) -> anyhow::Result<u8> {
     let target = match arguments.target.as_str() {
         "native" => Target::Native,
-        "seatbelt" => Target::Seatbelt(RunId::none()),
+        "seatbelt" => Target::Seatbelt(Run::named(RunId::none())),
         later if LATER.contains(&later) => {
             bail!("the target `{later}` is not in this version; there are `native` and `seatbelt`")
         }

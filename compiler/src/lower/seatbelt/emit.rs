@@ -6,7 +6,7 @@ use super::super::claims::Findings;
 use super::filters::{self, Filters, Fit};
 use super::network::{Network, Ports};
 use super::pins::{self, Pins};
-use super::places::{FileRule, Gathered, Place};
+use super::places::{FileRule, Gathered, Kind, Place};
 use super::services::{Service, less};
 use super::sexpr::{Form, Quoted, Statement, Unquotable, remark};
 use super::spelling::every_spelling;
@@ -427,7 +427,9 @@ impl<'a, 'f> Emitter<'a, 'f> {
         let mut operations: BTreeSet<&'static str> = BTreeSet::new();
         let mut forms = Vec::new();
         let mut reached = BTreeSet::new();
-        for (place, text) in &rule.items.places {
+        let mut programs = Vec::new();
+        for told in &rule.items.places {
+            let (place, text) = told;
             let meets =
                 |group: &Group| open.get(group).is_some_and(|open| open.iter().any(|o| o.may_meet(place)));
             let met: Vec<Group> = groups.iter().copied().filter(meets).collect();
@@ -436,8 +438,13 @@ impl<'a, 'f> Emitter<'a, 'f> {
             }
             reached.insert(text);
             operations.extend(met.iter().flat_map(|group| group.closing()));
-            let found = filters::closing(place, &around);
-            forms.extend(self.told(rule.number, text, found, WIDER));
+            match rule.kind {
+                Kind::Programs => programs.push(told),
+                Kind::Paths => {
+                    let found = filters::closing(place, &around);
+                    forms.extend(self.told(rule.number, text, found, WIDER));
+                }
+            }
             if writable.iter().any(|open| open.may_meet(place)) && !is_below_dev(place) {
                 if !met.contains(&Group::Write) {
                     operations.extend(RENAMING);
@@ -445,6 +452,13 @@ impl<'a, 'f> Emitter<'a, 'f> {
                 }
                 self.pin(rule, place, text, &writable, pins);
             }
+        }
+        match filters::programs(&programs, &around) {
+            Ok(found) => {
+                forms.extend(found.forms);
+                found.wider.iter().for_each(|text| self.stricter(rule.number, WIDER, text));
+            }
+            Err((text, why)) => self.refuse(rule.number, &text, why),
         }
         if let Some(report) = self.findings.report(rule.number) {
             let by = if reached.is_empty() { Mechanism::Absence } else { Mechanism::Seatbelt };

@@ -1,6 +1,6 @@
 //! Filters: from a place to what a rule of the profile matches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::places::{Place, is_beneath};
 use super::sexpr::{Form, Quoted, Unquotable};
@@ -95,6 +95,70 @@ pub fn closing(place: &Place, open: &[&Place]) -> Result<Filters, Unquotable> {
     Ok(Filters { forms, fit })
 }
 
+/// What closes many programs at once.
+#[derive(Debug, Default)]
+pub struct Programs {
+    /// The filters.
+    pub forms: Vec<Form>,
+    /// The items that close more than their names.
+    pub wider: BTreeSet<String>,
+}
+
+/// What closes the files of programs: those that lie in the same directories share an expression, because there are
+/// as many of them as directories times names.
+pub fn programs(places: &[&(Place, String)], open: &[&Place]) -> Result<Programs, (String, Unquotable)> {
+    let mut found = Programs::default();
+    let mut directories: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (place, text) in places {
+        let fit = match apart(place, open).map_err(|why| (text.clone(), why))? {
+            Some((around, name, fit)) => {
+                directories.entry(name).or_default().extend(around);
+                fit
+            }
+            None => {
+                let filters = closing(place, open).map_err(|why| (text.clone(), why))?;
+                found.forms.extend(filters.forms);
+                filters.fit
+            }
+        };
+        if fit == Fit::Stricter {
+            found.wider.insert(text.clone());
+        }
+    }
+    let mut names: BTreeMap<BTreeSet<String>, Vec<String>> = BTreeMap::new();
+    for (name, around) in directories {
+        names.entry(around).or_default().push(name);
+    }
+    for (around, names) in names {
+        let around: Vec<String> = around.into_iter().collect();
+        let text = format!("^({})/({}){END}", around.join("|"), names.join("|"));
+        let text = Quoted::new(text.as_bytes()).map_err(|why| (text.clone(), why))?;
+        found.forms.push(Form::filter("regex", text));
+    }
+    Ok(found)
+}
+
+/// The expressions of the directory that holds a place, one for each open place around it, and that of its name;
+/// `None` where something is open below the place itself, or its name is a pattern.
+fn apart(place: &Place, open: &[&Place]) -> Result<Option<(Vec<String>, String, Fit)>, Unquotable> {
+    let Grounded { prefix, rest } = &place.0;
+    let (Some(directory), Some(name), []) = (prefix.parent(), prefix.name(), rest.as_slice()) else {
+        return Ok(None);
+    };
+    let around = topmost(open, prefix);
+    if around.is_empty() || around.iter().any(|open| is_beneath(open, prefix)) {
+        return Ok(None);
+    }
+    let (name, mut fit) = closing_name(std::str::from_utf8(name).map_err(|_| Unquotable::NotText)?);
+    let mut directories = Vec::new();
+    for open in &around {
+        let (text, fits) = spelled_path(&directory, open)?;
+        fit = fit.max(fits);
+        directories.push(text);
+    }
+    Ok(Some((directories, name, fit)))
+}
+
 /// What matches directories on the way to a closed place, so that none of them is moved: the literal ones that
 /// something writable holds.
 pub fn on_the_way(path: &AbsolutePath, open: &[&Place]) -> Result<Vec<Form>, Unquotable> {
@@ -139,19 +203,9 @@ fn spelled(ground: &Grounded, around: &AbsolutePath) -> Result<(String, Fit), Un
     match rest {
         [Component::AnyDepth, after @ ..] if ground.prefix.is_root() => rest = after,
         _ => {
-            text.push('^');
-            let names =
-                ground.prefix.components().zip(around.components().map(Some).chain(std::iter::repeat(None)));
-            for (name, open) in names {
-                text.push('/');
-                if let Some(open) = open {
-                    text.push_str(&escaped(std::str::from_utf8(open).map_err(|_| Unquotable::NotText)?));
-                    continue;
-                }
-                let (part, fits) = closing_name(std::str::from_utf8(name).map_err(|_| Unquotable::NotText)?);
-                text.push_str(&part);
-                fit = fit.max(fits);
-            }
+            let (path, fits) = spelled_path(&ground.prefix, around)?;
+            text = format!("^{path}");
+            fit = fits;
         }
     }
     for component in rest {
@@ -160,6 +214,23 @@ fn spelled(ground: &Grounded, around: &AbsolutePath) -> Result<(String, Fit), Un
         fit = fit.max(fits);
     }
     text.push_str(END);
+    Ok((text, fit))
+}
+
+/// A path below something open: that as it is, the names behind it in every spelling.
+fn spelled_path(path: &AbsolutePath, around: &AbsolutePath) -> Result<(String, Fit), Unquotable> {
+    let mut fit = Fit::Exact;
+    let mut text = String::new();
+    for (name, open) in path.components().zip(around.components().map(Some).chain(std::iter::repeat(None))) {
+        text.push('/');
+        if let Some(open) = open {
+            text.push_str(&escaped(std::str::from_utf8(open).map_err(|_| Unquotable::NotText)?));
+            continue;
+        }
+        let (part, fits) = closing_name(std::str::from_utf8(name).map_err(|_| Unquotable::NotText)?);
+        text.push_str(&part);
+        fit = fit.max(fits);
+    }
     Ok((text, fit))
 }
 
@@ -288,7 +359,6 @@ mod tests {
     use super::*;
     use crate::pattern::testing::scope;
     use crate::pattern::{PathPattern, Variable};
-    use std::collections::BTreeMap;
 
     fn place(text: &str) -> Place {
         let values = BTreeMap::from([(Variable::Home, b"/Users/ada".to_vec())]);
@@ -324,6 +394,15 @@ mod tests {
         assert_eq!(shown(&found)[2], "\"^/Users/ada/work/\\\\.[eE][nN][vV](/|$)\"");
         let anywhere = closing(&place("**/.env"), &around).unwrap();
         assert_eq!(shown(&anywhere), ["\"/\\\\.[eE][nN][vV](/|$)\""]);
+        let programs = ["/usr/bin/su", "/usr/sbin/su", "/usr/bin/doas", "/usr/sbin/doas", "/opt/x"];
+        let told: Vec<(Place, String)> =
+            programs.map(|text| (place(text), text.to_owned())).into_iter().collect();
+        let around = [place("/usr"), place("/opt/x/y")];
+        let found = super::programs(&told.iter().collect::<Vec<_>>(), &around.iter().collect::<Vec<_>>());
+        let filters = Filters { forms: found.unwrap().forms, fit: Fit::Exact };
+        let shared =
+            "\"^(/usr/[bB][iI][nN]|/usr/([sS]|ſ)[bB][iI][nN])/(([sS]|ſ)[uU]|[dD][oO][aA]([sS]|ſ))(/|$)\"";
+        assert_eq!(shown(&filters), ["\"/opt/x\"", "\"/opt/x\"", shared]);
         // What is open in another spelling of the closed path lies in it.
         let other = [place("/users/ada/WORK/x")];
         let found = closing(&place("~/work"), &other.iter().collect::<Vec<_>>()).unwrap();

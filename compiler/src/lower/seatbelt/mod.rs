@@ -18,7 +18,7 @@ mod tag;
 
 pub use machine::like_a_mac;
 pub use sexpr::{Quoted, Unquotable};
-pub use tag::{BadRunId, RunId};
+pub use tag::{BadRunId, Run, RunId};
 
 use emit::Emitter;
 use files::MacFiles;
@@ -54,7 +54,8 @@ pub const LARGEST: usize = 48 * 1024;
 
 /// Lowers a policy for a Mac. The same policy, machine and run give the same bytes.
 #[must_use]
-pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files, run: &RunId) -> Lowered {
+pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files, run: &Run) -> Lowered {
+    let Run { id: run, publish } = run;
     let reports = vec![Report::default(); policy.rules.len()];
     let mut findings = Findings { reports, diagnostics: Vec::new() };
     let mut values = values::of(host, policy);
@@ -71,7 +72,7 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files, run: &RunId) -
     let gathered = places::gather(policy, host, &values, &mut atlas, &mut findings);
     unset::judge(policy, Platform::MacOs, &values, &mut findings);
     let terminal = terminal(policy, &mut findings);
-    let network = network::plan(policy, &world, &mut findings);
+    let network = network::plan(policy, &world, publish, &mut findings);
     let services = services::plan(policy, &world, &mut findings);
     services::judge_commands(policy, &mut findings);
     let environment = environment::plan(policy, host, &values, &NetworkPlan::Isolated, &mut findings);

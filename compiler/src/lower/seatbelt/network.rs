@@ -23,6 +23,15 @@ pub enum Ports {
     AllBut(Vec<u16>),
 }
 
+impl Ports {
+    /// How many ports are written down.
+    fn listed(&self) -> usize {
+        match self {
+            Ports::Only(ports) | Ports::AllBut(ports) => ports.len(),
+        }
+    }
+}
+
 /// What the profile says about the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
@@ -43,8 +52,14 @@ const OWN: &str =
 const ASKED: &str =
     "what an ssh is asked is judged for the command that fence starts, not for what that one starts: {}";
 
+const TOO_MANY: &str =
+    "a profile lists ports one by one, so of this many only those are opened that `--publish` names: {}";
+
+/// As many ports that may be bound are listed.
+const MOST_LISTED: usize = 512;
+
 /// Decides which ports are open, and reports how each rule about the network is enforced.
-pub fn plan(policy: &Policy, world: &World, findings: &mut Findings) -> Network {
+pub fn plan(policy: &Policy, world: &World, publish: &BTreeSet<u16>, findings: &mut Findings) -> Network {
     let proxied = rules(policy).any(|(_, rule)| rule.effect == Effect::Allow && needs_proxy(rule));
     let connects = rules(policy)
         .any(|(_, rule)| rule.effect == Effect::Allow && matches!(rule.subject, Subject::Connect { .. }));
@@ -95,7 +110,16 @@ pub fn plan(policy: &Policy, world: &World, findings: &mut Findings) -> Network 
     }
     let (connected, listened) = (ranges(policy, Which::Connect), ranges(policy, Which::Listen));
     let loopback = ports(&connected, |port| connects && is_reached(policy, world, port));
-    let listen = ports(&listened, |port| is_allowed(policy, world, &Question::Listen(port)));
+    let may_listen = |port: u16| is_allowed(policy, world, &Question::Listen(port));
+    let mut listen = ports(&listened, may_listen);
+    if listen.listed() > MOST_LISTED {
+        listen = Ports::Only(publish.iter().copied().filter(|port| may_listen(*port)).collect());
+        for (number, rule) in rules(policy).filter(|(_, rule)| rule.effect == Effect::Allow) {
+            let Subject::Listen { items, .. } = &rule.subject else { continue };
+            let Some(report) = findings.reports.get_mut(number) else { continue };
+            items.iter().for_each(|item| report.stricter(TOO_MANY, &item.text));
+        }
+    }
     Network { proxy, loopback, listen, opening }
 }
 

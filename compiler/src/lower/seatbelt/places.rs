@@ -33,6 +33,12 @@ impl Place {
 
 /// Whether a path is another one or lies beneath it, in any spelling.
 pub fn is_beneath(path: &AbsolutePath, above: &AbsolutePath) -> bool {
+    let bytes = (path.as_bytes(), above.as_bytes());
+    if bytes.0.is_ascii() && bytes.1.is_ascii() {
+        let (path, above) = (bytes.0, if above.is_root() { b"" } else { bytes.1 });
+        let begins = path.get(..above.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(above));
+        return begins && matches!(path.get(above.len()), None | Some(b'/'));
+    }
     fold::path(path, fold::composed).is_within(&fold::path(above, fold::composed))
 }
 
@@ -43,6 +49,15 @@ pub struct Told {
     pub places: Vec<(Place, String)>,
 }
 
+/// What a rule about files is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Paths that it names.
+    Paths,
+    /// The files of programs that it names.
+    Programs,
+}
+
 /// What one rule says about files.
 #[derive(Clone, Debug)]
 pub struct FileRule {
@@ -50,6 +65,8 @@ pub struct FileRule {
     pub number: usize,
     /// What it does.
     pub effect: Effect,
+    /// What it names.
+    pub kind: Kind,
     /// What it is about.
     pub actions: BTreeSet<PathAction>,
     /// Its items.
@@ -88,7 +105,7 @@ pub fn gather(
             Effect::Allow => Polarity::Opening,
             Effect::Deny | Effect::Never => Polarity::Closing,
         };
-        let (actions, items, except) = match &rule.subject {
+        let (kind, actions, items, except) = match &rule.subject {
             Subject::Path { actions, items, except } => {
                 let mut actions: BTreeSet<PathAction> = actions.iter().copied().collect();
                 // What may not be executed may not be read either: a loader or a copy would run it.
@@ -96,15 +113,16 @@ pub fn gather(
                     actions.insert(PathAction::Read);
                 }
                 let items = gatherer.list(number, polarity, items);
-                (actions, items, gatherer.list(number, polarity.opposite(), except))
+                (Kind::Paths, actions, items, gatherer.list(number, polarity.opposite(), except))
             }
             Subject::Run { items, except } if polarity == Polarity::Closing => {
                 let actions = BTreeSet::from([PathAction::Read, PathAction::Exec]);
-                (actions, gatherer.programs(number, items, except), Told::default())
+                let items = gatherer.programs(number, items, except);
+                (Kind::Programs, actions, items, Told::default())
             }
             _ => continue,
         };
-        gatherer.gathered.rules.push(FileRule { number, effect: rule.effect, actions, items, except });
+        gatherer.gathered.rules.push(FileRule { number, effect: rule.effect, kind, actions, items, except });
     }
     for path in &host.protected {
         let places = gatherer.everywhere(path);
@@ -304,4 +322,28 @@ pub(super) fn exists(atlas: &mut Atlas<'_>, path: &AbsolutePath) -> bool {
     let Ok(walk) = atlas.walk(path) else { return false };
     let own = atlas.place(path);
     [walk.at, own].into_iter().any(|at| *atlas.entry(at) != Entry::Missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_lies_beneath_another_in_any_spelling() {
+        for (path, above, is_it) in [
+            ("/a/b", "/A", true),
+            ("/a", "/a", true),
+            ("/ab", "/a", false),
+            ("/a", "/a/b", false),
+            ("/a", "/", true),
+            ("/", "/", true),
+            ("/", "/a", false),
+            ("/\u{e9}/x", "/E\u{301}", true),
+            ("/kg", "/\u{212a}g", true),
+            ("/\u{e9}x", "/\u{e9}", false),
+        ] {
+            let [path, above] = [path, above].map(|text| AbsolutePath::new(text.as_bytes()).unwrap());
+            assert_eq!(is_beneath(&path, &above), is_it, "{path} {above}");
+        }
+    }
 }

@@ -1,6 +1,17 @@
 //! What tells one run from another.
 
+use std::collections::BTreeSet;
+
 use crate::bytes::AbsolutePath;
+
+/// What is known of one run before it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its name.
+    pub id: RunId,
+    /// The ports that it offers (`--publish`).
+    pub publish: BTreeSet<u16>,
+}
 
 /// The name of one run: it marks the run's lines in the system's log, and its `$tmp` is named for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +21,14 @@ pub struct RunId(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a run is named by 16 digits of `0`-`9` and `a`-`f`")]
 pub struct BadRunId;
+
+impl Run {
+    /// A run that offers no port.
+    #[must_use]
+    pub fn named(id: RunId) -> Run {
+        Run { id, publish: BTreeSet::new() }
+    }
+}
 
 impl RunId {
     /// Takes 16 hexadecimal digits in lower case.
