@@ -277,7 +277,8 @@ fn fence_never(name: &str) -> bool {
 }
 
 fn fence_fold(text: &str) -> String {
-    text.nfd().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
+    let lower = text.nfd().flat_map(char::to_lowercase);
+    lower.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
 }
 
 /// A path near an item.

@@ -104,11 +104,14 @@ impl Request {
     }
 }
 
+/// The rules that name an operation, then those that name what it falls back to, and so on.
+type Levels = Vec<Vec<usize>>;
+
 /// A profile, read.
 #[derive(Clone, Debug)]
 pub struct Profile {
     rules: Vec<Rule>,
-    levels: RefCell<BTreeMap<(String, bool, bool), Vec<Vec<usize>>>>,
+    levels: RefCell<BTreeMap<(String, bool, bool), Levels>>,
 }
 
 /// One rule.
@@ -317,16 +320,15 @@ fn folded(path: &[u8]) -> Vec<u8> {
         return path.to_ascii_lowercase();
     }
     match std::str::from_utf8(path) {
-        Ok(text) => {
-            let upper: String = text.nfd().flat_map(char::to_uppercase).collect();
-            upper
-                .chars()
-                .flat_map(char::to_lowercase)
-                .collect::<String>()
-                .nfc()
-                .collect::<String>()
-                .into_bytes()
-        }
+        Ok(text) => text
+            .nfd()
+            .flat_map(char::to_lowercase)
+            .flat_map(char::to_uppercase)
+            .flat_map(char::to_lowercase)
+            .collect::<String>()
+            .nfc()
+            .collect::<String>()
+            .into_bytes(),
         Err(_) => path.to_ascii_lowercase(),
     }
 }

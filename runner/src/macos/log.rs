@@ -71,6 +71,11 @@ impl Watch {
         self.found.try_iter().collect()
     }
 
+    /// Waits for the next; `None` once `log` has ended.
+    pub fn wait(&self) -> Option<Denial> {
+        self.found.recv().ok()
+    }
+
     /// Ends watching, and tells what was still on its way.
     pub fn end(mut self) -> Vec<Denial> {
         let until = Instant::now() + LAST;
@@ -79,6 +84,7 @@ impl Watch {
             last.push(denial);
         }
         self.stop();
+        last.extend(self.found.try_iter());
         last
     }
 

@@ -214,7 +214,7 @@ mod tests {
         let asked = std::cell::Cell::new(0);
         let found = ports(&[range(22, 22), range(3000, 3002)], |port| {
             asked.set(asked.get() + 1);
-            port >= 3000 && port <= 3002
+            (3000..=3002).contains(&port)
         });
         assert_eq!(found, Ports::Only(vec![3000, 3001, 3002]));
         assert_eq!(asked.get(), 5);

@@ -111,10 +111,11 @@ impl<'a> Services<'a> {
                     None => {
                         wild = true;
                         let shut = NEVER.iter().filter(|name| item.pattern.matches(name));
-                        if self.action == NameAction::MachLookup && shut.count() > 0 {
-                            if let Some(report) = findings.report(number) {
-                                report.stricter(WILD, &item.text);
-                            }
+                        if self.action == NameAction::MachLookup
+                            && shut.count() > 0
+                            && let Some(report) = findings.report(number)
+                        {
+                            report.stricter(WILD, &item.text);
                         }
                         let out: Vec<Form> =
                             except.iter().flat_map(|item| self.told(item, findings)).collect();

@@ -139,10 +139,13 @@ fn segmented(part: &[char], before: String, ways: &mut Vec<String>) {
     }
 }
 
+/// A character, and what it folds to.
+type Folding = (char, Vec<char>);
+
 /// For each character, those that fold to it or to several with it in them. Made when the first name with a
 /// character outside ASCII is closed; most policies have none.
-static FOLDING_TO: LazyLock<BTreeMap<char, Vec<(char, Vec<char>)>>> = LazyLock::new(|| {
-    let mut known: BTreeMap<char, Vec<(char, Vec<char>)>> = BTreeMap::new();
+static FOLDING_TO: LazyLock<BTreeMap<char, Vec<Folding>>> = LazyLock::new(|| {
+    let mut known: BTreeMap<char, Vec<Folding>> = BTreeMap::new();
     // Beyond the second plane only compatibility ideographs fold to anything but themselves.
     for c in ('\0'..'\u{20000}').chain('\u{2f800}'..'\u{2fa20}') {
         let folded = fold::decomposed(c.encode_utf8(&mut [0; 4]).as_bytes());
@@ -157,9 +160,8 @@ static FOLDING_TO: LazyLock<BTreeMap<char, Vec<(char, Vec<char>)>>> = LazyLock::
 /// Every string that folds to a cluster with characters outside ASCII.
 fn alternatives(cluster: &str) -> Option<String> {
     let target: Vec<char> = String::from_utf8(fold::decomposed(cluster.as_bytes())).ok()?.chars().collect();
-    let near: BTreeSet<&(char, Vec<char>)> =
-        target.iter().filter_map(|c| FOLDING_TO.get(c)).flatten().collect();
-    let parts: Vec<(char, Vec<char>)> =
+    let near: BTreeSet<&Folding> = target.iter().filter_map(|c| FOLDING_TO.get(c)).flatten().collect();
+    let parts: Vec<Folding> =
         near.into_iter().filter(|(_, folded)| folded.iter().all(|c| target.contains(c))).cloned().collect();
     let mut found = BTreeSet::new();
     spell(&target, &parts, (String::new(), Vec::new()), &mut found);
@@ -172,7 +174,7 @@ fn alternatives(cluster: &str) -> Option<String> {
 
 fn spell(
     target: &[char],
-    parts: &[(char, Vec<char>)],
+    parts: &[Folding],
     (text, folded): (String, Vec<char>),
     found: &mut BTreeSet<String>,
 ) {
