@@ -55,6 +55,30 @@ const ROWS: [(&str, &str); 36] = [
     ("`limit memory`", "limit memory 1GiB"),
 ];
 
+/// A column of the table: a target, and a machine that offers everything it knows.
+struct Column {
+    name: &'static str,
+    /// What the page says of it.
+    about: &'static str,
+    target: fn() -> Target,
+    machine: fn() -> (Host, FileFacts),
+}
+
+const COLUMNS: [Column; 2] = [
+    Column {
+        name: "native",
+        about: "fence's own runner on Linux",
+        target: || Target::Native,
+        machine: || (linux::host("/home/ada/work"), linux::files(linux::DEBIAN)),
+    },
+    Column {
+        name: "seatbelt",
+        about: "a profile of macOS, checked against a documented model and not on a Mac (see [macos.md](macos.md))",
+        target: || Target::Seatbelt(Run::named(RunId::new(RUN).unwrap())),
+        machine: || (host(), files()),
+    },
+];
+
 #[test]
 fn the_table_on_disk_is_what_the_targets_say() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/fidelity.md");
@@ -73,19 +97,26 @@ fn table() -> String {
         "# Fidelity\n\n\
         How faithfully each target enforces each kind of rule, on a machine that offers everything: *exact*, *stricter* or\n\
         *weaker* than it is written, by what, and where it differs. Each rule stands beside `allow read write exec $cwd` and\n\
-        `allow run *`. What a policy of yours comes to on this machine is told by `fence check`.\n\n\
-        `native` is fence's own runner on Linux; `seatbelt` is a profile of macOS, checked against a documented model and not on\n\
-        a Mac (see [macos.md](macos.md)). The table is made by a test from what the compiler says: `FENCE_UPDATE=1 cargo test -p\n\
-        fence-compiler --test seatbelt fidelity` renews it.\n\n\
-        | | rule | native | seatbelt |\n| --- | --- | --- | --- |\n",
+        `allow run *`. What a policy of yours comes to on this machine is told by `fence check`.\n\n",
     );
+    for column in &COLUMNS {
+        out.push_str(&format!("- `{}`: {}.\n", column.name, column.about));
+    }
+    out.push_str(
+        "\nThe table is made by a test from what the compiler says: `FENCE_UPDATE=1 cargo test -p fence-compiler --test seatbelt\n\
+        fidelity` renews it.\n\n| | rule |",
+    );
+    COLUMNS.iter().for_each(|column| out.push_str(&format!(" {} |", column.name)));
+    out.push_str(&format!("\n| --- | --- |{}\n", " --- |".repeat(COLUMNS.len())));
     for (what, text) in ROWS {
         let whole = format!("{AROUND}{text}");
-        let native =
-            cell(&whole, &Target::Native, linux::host("/home/ada/work"), linux::files(linux::DEBIAN));
-        let seatbelt = cell(&whole, &Target::Seatbelt(Run::named(RunId::new(RUN).unwrap())), host(), files());
         let shown: Vec<String> = text.lines().map(|line| format!("`{}`", line.replace('|', "\\|"))).collect();
-        out.push_str(&format!("| {what} | {} | {native} | {seatbelt} |\n", shown.join("<br>")));
+        out.push_str(&format!("| {what} | {} |", shown.join("<br>")));
+        for column in &COLUMNS {
+            let (host, files) = (column.machine)();
+            out.push_str(&format!(" {} |", cell(&whole, &(column.target)(), host, files)));
+        }
+        out.push('\n');
     }
     out
 }
@@ -129,7 +160,6 @@ fn name(mechanism: Mechanism) -> &'static str {
         Mechanism::Environment => "the environment",
         Mechanism::Preflight => "a check before the start",
         Mechanism::Proxy => "the proxy",
-        #[allow(unreachable_patterns)]
-        _ => "another means",
+        Mechanism::Mediator => "the mediator",
     }
 }

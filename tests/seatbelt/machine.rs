@@ -47,6 +47,7 @@ pub fn host() -> Host {
             memfd_noexec: no(),
             pid_max: no(),
             tiocsti_off: no(),
+            mediation: no(),
         },
         protected: vec![path("/Users/ada/.local/state/fence")],
     }

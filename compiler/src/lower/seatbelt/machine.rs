@@ -55,5 +55,6 @@ fn absent() -> Features {
         memfd_noexec: no(),
         pid_max: no(),
         tiocsti_off: no(),
+        mediation: no(),
     }
 }
