@@ -12,7 +12,8 @@ use crate::diagnostic::Checked;
 use crate::fidelity::{Enforced, Enforcement, Level, limit_name};
 use crate::host::{Entry, FileFacts, Files, Host, Recorder};
 use crate::lower::linux;
-use crate::lower::seatbelt::{self, Run};
+use crate::lower::seatbelt::{self, Run, RunId};
+use crate::lower::target::{Finish, LinuxTarget};
 use crate::plan::{self, LinuxPlan};
 use crate::policy::Policy;
 use crate::profile::SeatbeltPlan;
@@ -51,6 +52,18 @@ pub enum Lowering {
         /// The plan.
         plan: LinuxPlan,
     },
+    /// bubblewrap.
+    Bwrap {
+        /// The plan.
+        plan: LinuxPlan,
+        /// The arguments for `bwrap`, up to the command, escaped like paths.
+        arguments: Vec<String>,
+    },
+    /// Landlock and seccomp alone.
+    Landlock {
+        /// The plan.
+        plan: LinuxPlan,
+    },
     /// macOS's Seatbelt.
     Seatbelt {
         /// The profile, and what surrounds the command.
@@ -63,6 +76,10 @@ pub enum Lowering {
 pub enum Target {
     /// Fence's own runner on Linux.
     Native,
+    /// bubblewrap.
+    Bwrap(Finish),
+    /// Landlock and seccomp alone, for one run.
+    Landlock(RunId),
     /// Seatbelt, for one run on macOS.
     Seatbelt(Run),
 }
@@ -88,6 +105,18 @@ pub fn compile_for(
             let lowered = linux::lower(&policy, &host, &mut recorder);
             (Lowering::Native { plan: lowered.plan }, lowered.fidelity, lowered.diagnostics)
         }
+        Target::Bwrap(finish) => {
+            let lowered = linux::lower_for(&LinuxTarget::Bwrap(*finish), &policy, &host, &mut recorder);
+            let list = plan::bwrap::list(&lowered.plan);
+            let arguments =
+                list.arguments.iter().map(|argument| bytes::escape(argument).into_owned()).collect();
+            (Lowering::Bwrap { plan: lowered.plan, arguments }, lowered.fidelity, lowered.diagnostics)
+        }
+        Target::Landlock(run) => {
+            let lowered =
+                linux::lower_for(&LinuxTarget::Landlock(run.clone()), &policy, &host, &mut recorder);
+            (Lowering::Landlock { plan: lowered.plan }, lowered.fidelity, lowered.diagnostics)
+        }
         Target::Seatbelt(run) => {
             let lowered = seatbelt::lower(&policy, &host, &mut recorder, run);
             (Lowering::Seatbelt { plan: lowered.plan }, lowered.fidelity, lowered.diagnostics)
@@ -110,7 +139,9 @@ pub fn compile_for(
 #[must_use]
 pub fn text(artifact: &Artifact) -> String {
     let mut out = match &artifact.lowering {
-        Lowering::Native { plan } => plan::text(plan, &artifact.policy),
+        Lowering::Native { plan } | Lowering::Bwrap { plan, .. } | Lowering::Landlock { plan } => {
+            plan::text(plan, &artifact.policy)
+        }
         Lowering::Seatbelt { plan } => plan.profile.clone(),
     };
     out.push_str("fidelity\n");

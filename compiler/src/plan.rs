@@ -2,6 +2,8 @@
 //!
 //! Every target for Linux (native, bwrap, Landlock alone) is made from this one plan.
 
+pub mod bwrap;
+
 mod network;
 mod text;
 

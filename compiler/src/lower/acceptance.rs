@@ -1,4 +1,6 @@
 //! What enforcement the author of a policy accepts, and what is an error without that.
+//!
+//! What a target leaves open for every policy is accepted by whoever chooses that target, and by nobody else.
 
 use super::report::Report;
 use crate::diagnostic::{Code, Diagnostic};
@@ -6,13 +8,30 @@ use crate::fidelity::{Enforcement, Level};
 use crate::policy::{Acceptance, Effect, Limit, Policy, Rule, Subject, Written};
 use crate::source::Origin;
 
+/// A rule that would be enforced more weakly than its author accepts.
+pub(super) enum Unaccepted {
+    /// It is refused.
+    Refused(Diagnostic),
+    /// It is refused unless a person chooses the target.
+    LeftToAPerson(Diagnostic),
+}
+
 /// Refuses a rule that would be enforced more weakly than its author accepts.
 pub(super) fn of_rule(
     policy: &Policy,
     rule: &Rule,
     report: &Report,
     told: &Enforcement,
-) -> Option<Diagnostic> {
+) -> Option<Unaccepted> {
+    let found = finding_of(policy, rule, report, told)?;
+    Some(if report.is_weaker_beyond_target() {
+        Unaccepted::Refused(found)
+    } else {
+        Unaccepted::LeftToAPerson(found)
+    })
+}
+
+fn finding_of(policy: &Policy, rule: &Rule, report: &Report, told: &Enforcement) -> Option<Diagnostic> {
     if told.level != Level::Weaker {
         return None;
     }

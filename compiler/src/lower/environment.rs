@@ -23,7 +23,8 @@ pub(super) fn plan(
 ) -> EnvironmentPlan {
     let mut set = BTreeMap::new();
     if host.platform == Platform::Linux {
-        set.insert("TMPDIR".to_owned(), bytes::escape(TMP).into_owned());
+        let tmp = values.get(&Variable::Tmp).map_or(TMP, Vec::as_slice);
+        set.insert("TMPDIR".to_owned(), bytes::escape(tmp).into_owned());
     }
     if let NetworkPlan::Judged(judged) = network {
         set.extend(proxy(judged.proxy).map(|(name, value)| (name.to_owned(), value)));

@@ -7,20 +7,25 @@ use crate::policy::{Effect, PathAction, Policy, Subject};
 
 use super::calls::MemoryFiles;
 use super::claims::{Findings, is_for_linux};
+use super::target::{Finish, LinuxTarget};
 
 /// Refuses a machine that lacks something without which no rule would hold, and tells what differs.
-pub(super) fn check(features: &Features) -> Vec<Diagnostic> {
+pub(super) fn check(target: &LinuxTarget, features: &Features) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    for (name, support) in [
-        ("user namespaces", &features.user_namespaces),
-        ("the mount calls of Linux 5.12", &features.mount_api),
-        ("seccomp", &features.seccomp),
-    ] {
+    let namespaces = ("user namespaces", &features.user_namespaces);
+    let mounts = ("the mount calls of Linux 5.12", &features.mount_api);
+    let seccomp = ("seccomp", &features.seccomp);
+    let needed = match target {
+        LinuxTarget::Native => [namespaces, mounts, seccomp].to_vec(),
+        LinuxTarget::Bwrap(Finish::ByFence) => [mounts, seccomp].to_vec(),
+        LinuxTarget::Bwrap(Finish::ByNobody) | LinuxTarget::Landlock(_) => [seccomp].to_vec(),
+    };
+    for (name, support) in needed {
         if let Support::No(why) = support {
             found.push(missing(name, why));
         }
     }
-    if features.landlock_abi == 0 {
+    if features.landlock_abi == 0 && !matches!(target, LinuxTarget::Bwrap(_)) {
         found
             .push(missing("Landlock", "the kernel has none, or it is not among its active security modules"));
     }

@@ -8,6 +8,7 @@ use super::coverage::{Actions, Side};
 use super::mounts::{FileTree, Footing, Surface, is_visible};
 use super::region::{Region, RegionKind};
 use super::report::Cause;
+use super::target::Holder;
 use crate::bytes::AbsolutePath;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fidelity::Mechanism;
@@ -38,6 +39,9 @@ pub(super) fn judge(
     for (number, region) in regions.iter().enumerate() {
         for claim in region.claims.iter().filter_map(|claim| claims.list.get(*claim)) {
             judge.claim(number, region, claim);
+        }
+        if tree.holder == Holder::Mounts {
+            judge.hidden(number, region);
         }
     }
     judge.wild();
@@ -81,6 +85,20 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Without Landlock everything that is there can be read.
+    fn hidden(&mut self, number: usize, region: &Region<'_>) {
+        let shown = matches!(self.tree.surfaces.get(number), Some(Surface::Tree { .. }));
+        if shown || !region.rights.write || region.rights.read || !is_visible(region) {
+            return;
+        }
+        for party in &region.opening {
+            let writes = self.actions(*party).is_some_and(|actions| actions.contains(PathAction::Write));
+            if writes && let Some(report) = self.findings.report(*party) {
+                report.stricter(UNREADABLE, &region.at.to_string());
+            }
+        }
+    }
+
     fn opened(&mut self, number: usize, region: &Region<'_>, claim: &Claim<'_>, actions: Actions) {
         let surface = self.tree.around(region);
         let kernel = matches!(region.at.components().next(), Some(b"proc" | b"sys"));
@@ -90,8 +108,12 @@ impl<'a> Judge<'a> {
         if region.rights.write && !region.rights.read && !shown && is_visible(region) {
             report.stricter(UNREADABLE, &claim.text);
         }
-        report.by(Mechanism::Mount);
-        report.by(Mechanism::Landlock);
+        if self.tree.holder != Holder::Landlock {
+            report.by(Mechanism::Mount);
+        }
+        if self.tree.holder != Holder::Mounts {
+            report.by(Mechanism::Landlock);
+        }
         if kernel && actions.contains(PathAction::Write) {
             report.note("writing is always closed below `/proc` and `/sys`: {}", &claim.text);
         }
@@ -139,6 +161,10 @@ impl<'a> Judge<'a> {
         if !reached {
             return Some(Outcome::Exact(Mechanism::Absence));
         }
+        let processes = region.at.components().next() == Some(b"proc");
+        if self.tree.holder == Holder::Landlock && !(action == PathAction::Read && processes) {
+            return Some(Outcome::Exact(Mechanism::Landlock));
+        }
         let surface = match claim.kind {
             ClaimKind::Watch => self.tree.surfaces.get(number).copied().unwrap_or(Surface::Bare),
             _ => self.tree.around(region),
@@ -160,11 +186,7 @@ impl<'a> Judge<'a> {
             }
             Surface::Private(rights) if rights.has(action) && !is_visible(region) => Outcome::Weaker(PRIVATE),
             Surface::Mask(Footing::Loose) | Surface::Passage(Footing::Loose) => Outcome::Weaker(REPLACED),
-            Surface::Fixed
-                if action == PathAction::Read && region.at.components().next() == Some(b"proc") =>
-            {
-                Outcome::Weaker(ALWAYS_THERE)
-            }
+            Surface::Fixed if action == PathAction::Read && processes => Outcome::Weaker(ALWAYS_THERE),
             Surface::Bare | Surface::Private(_) if is_visible(region) => Outcome::Exact(Mechanism::Mount),
             Surface::Mask(_) | Surface::Passage(_) => Outcome::Exact(Mechanism::Mount),
             Surface::Bare | Surface::Private(_) | Surface::Fixed => Outcome::Exact(Mechanism::Absence),

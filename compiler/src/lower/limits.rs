@@ -29,6 +29,28 @@ pub(super) fn plan(policy: &Policy, host: &Host, network: &NetworkPlan) -> (Vec<
     (smallest.into_values().collect(), reports)
 }
 
+const OUTSIDE: &str = "nothing holds the limit {}: it would count your processes outside too";
+
+/// The same where a number of processes would be that of all of a person's.
+pub(super) fn counted_outside(
+    policy: &Policy,
+    host: &Host,
+    network: &NetworkPlan,
+) -> (Vec<LimitPlan>, Vec<Report>) {
+    let (mut plans, mut reports) = plan(policy, host, network);
+    let counts = |plan: &LimitPlan| plan.kind == LimitKind::Processes && plan.by == LimitMechanism::Rlimit;
+    if plans.iter().any(counts) {
+        plans.retain(|plan| !counts(plan));
+        for (report, limit) in reports.iter_mut().zip(&policy.limits) {
+            if limit.kind == LimitKind::Processes {
+                *report = Report::default();
+                report.weaker(Cause::Mechanism, OUTSIDE, limit_name(limit.kind));
+            }
+        }
+    }
+    (plans, reports)
+}
+
 fn hold(limit: &Limit, host: &Host, network: &NetworkPlan, report: &mut Report) -> Option<LimitMechanism> {
     let name = limit_name(limit.kind);
     let mechanism = match limit.kind {

@@ -1,7 +1,9 @@
 //! Lowering: from what a policy means to what a target applies, and how faithfully.
 
+pub mod landlock;
 pub mod linux;
 pub mod seatbelt;
+pub mod target;
 pub mod values;
 
 mod acceptance;

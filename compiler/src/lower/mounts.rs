@@ -6,6 +6,7 @@ use super::atlas::{Chart, PlaceId};
 use super::claims::Claims;
 use super::coverage::{Rights, Side};
 use super::region::{Pin, Region, RegionKind, SocketAccess, union};
+use super::target::Holder;
 use crate::bytes::AbsolutePath;
 use crate::host::{Entry, Features, Support};
 use crate::plan::{Devices, Executing, LandlockRule, MaskKind, Mount, ProcKind, TreeKind, Writing};
@@ -59,6 +60,8 @@ pub(super) struct FileTree {
     pub surfaces: Vec<Surface>,
     /// Whether something is both writable and executable.
     pub writable_executable: bool,
+    /// What holds it.
+    pub holder: Holder,
 }
 
 impl FileTree {
@@ -75,12 +78,14 @@ pub(super) fn build(
     regions: &[Region<'_>],
     devices: Vec<AbsolutePath>,
     features: &Features,
+    holder: Holder,
 ) -> FileTree {
     let tree = FileTree {
         mounts: Vec::new(),
         landlock: Vec::new(),
         surfaces: Vec::with_capacity(regions.len()),
         writable_executable: false,
+        holder,
     };
     let mut builder = Builder {
         chart,
@@ -185,8 +190,9 @@ impl Builder<'_> {
     }
 
     fn place(&mut self, region: &Region<'_>, around: Surface, granted: Rights) -> Surface {
-        // Landlock only ever adds: what it lets be read above, it lets be read here.
-        let hides = !region.rights.read && granted.read && *region.entry != Entry::Special;
+        // Landlock only ever adds: what it lets be read above, it lets be read here. A mount always can be read.
+        let readable = granted.read || self.tree.holder == Holder::Mounts;
+        let hides = !region.rights.read && readable && *region.entry != Entry::Special;
         match around {
             Surface::Bare | Surface::Private(_) | Surface::Passage(_) if is_visible(region) && !hides => {
                 self.make_way(region);

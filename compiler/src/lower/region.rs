@@ -85,8 +85,17 @@ pub(super) struct Plan {
     order: Vec<PlaceId>,
 }
 
+/// Where the command's own `/tmp` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnTmp {
+    /// Mounted over the machine's.
+    Mounted,
+    /// A directory like any other.
+    Beside,
+}
+
 /// Finds out where regions begin, and looks at what lies there.
-pub(super) fn plan(claims: &Claims<'_>, cwd: PlaceId, atlas: &mut Atlas<'_>) -> Plan {
+pub(super) fn plan(claims: &Claims<'_>, cwd: PlaceId, atlas: &mut Atlas<'_>, tmp: OwnTmp) -> Plan {
     let fixed = [
         (&b"/"[..], RegionKind::Plain),
         (b"/proc", RegionKind::Proc),
@@ -96,6 +105,7 @@ pub(super) fn plan(claims: &Claims<'_>, cwd: PlaceId, atlas: &mut Atlas<'_>) -> 
     ];
     let fixed: Vec<(PlaceId, RegionKind)> = fixed
         .into_iter()
+        .filter(|(_, kind)| *kind != RegionKind::Tmp || tmp == OwnTmp::Mounted)
         .filter_map(|(path, kind)| Some((atlas.place(&AbsolutePath::new(path)?), kind)))
         .collect();
     let mut kinds: Vec<Option<RegionKind>> = vec![None; atlas.chart().len()];

@@ -12,6 +12,8 @@ pub(super) struct Report {
     notes: Remarks,
     /// Whether all that is weaker is so because an item is a pattern of reading or writing.
     beyond_patterns: Option<Beyond>,
+    /// Whether something is weaker for another reason than what the target is.
+    beyond_target: Option<Beyond>,
 }
 
 /// Marks that something is weaker for another reason than a pattern.
@@ -29,6 +31,8 @@ pub(super) enum Cause {
     Pattern,
     /// It is not.
     Mechanism,
+    /// It is what the target is, for every policy: who chooses the target accepts it.
+    Target,
 }
 
 impl Report {
@@ -42,8 +46,11 @@ impl Report {
     /// Something is left open.
     pub(super) fn weaker(&mut self, cause: Cause, sentence: &'static str, item: &str) {
         self.weaker.add(sentence, item);
-        if cause == Cause::Mechanism {
+        if cause != Cause::Pattern {
             self.beyond_patterns = Some(Beyond);
+        }
+        if cause != Cause::Target {
+            self.beyond_target = Some(Beyond);
         }
     }
 
@@ -60,6 +67,11 @@ impl Report {
     /// Whether something is left open for another reason than that an item is a pattern.
     pub(super) fn is_weaker_beyond_patterns(&self) -> bool {
         self.beyond_patterns.is_some()
+    }
+
+    /// Whether something is left open for another reason than what the target is.
+    pub(super) fn is_weaker_beyond_target(&self) -> bool {
+        self.beyond_target.is_some()
     }
 
     /// How faithful it is.

@@ -7,7 +7,9 @@ use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
 use fence_compiler::fidelity::{Enforced, Level};
 use fence_compiler::host::{Entry, FileFacts, Host, LinkText};
-use fence_compiler::lower::linux::lower;
+use fence_compiler::lower::linux::{lower, lower_for};
+use fence_compiler::lower::seatbelt::RunId;
+use fence_compiler::lower::target::{Finish, LinuxTarget};
 use fence_compiler::lower::values;
 use fence_compiler::policy::{Effect, PathAction, Policy};
 use fence_compiler::question::{Platform, Question, Reason, Verdict};
@@ -15,7 +17,7 @@ use fence_compiler::world::World;
 use proptest::prelude::*;
 
 use super::machine::{host, path};
-use super::model::Model;
+use super::model::{Holder, Model};
 use super::written::policy;
 
 const DIRECTORIES: [&str; 5] = ["/a", "/a/b", "/a/b/c", "/h", "/h/w"];
@@ -100,12 +102,23 @@ fn world(policy: &Policy, host: &Host, files: &FileFacts) -> World {
 
 /// Asks everything of both, and says where they differ although the fidelity does not say so.
 fn compare(text: &str, files: &FileFacts) -> Result<(), String> {
+    for (target, holder) in [
+        (LinuxTarget::Native, Holder::Both),
+        (LinuxTarget::Bwrap(Finish::ByFence), Holder::Mounts),
+        (LinuxTarget::Landlock(RunId::none()), Holder::Landlock),
+    ] {
+        compare_on(&target, holder, text, files).map_err(|difference| format!("{target:?}: {difference}"))?;
+    }
+    Ok(())
+}
+
+fn compare_on(target: &LinuxTarget, holder: Holder, text: &str, files: &FileFacts) -> Result<(), String> {
     let policy = policy(text);
     let mut host = host("/h/w");
     host.person.home = path("/h");
-    let lowered = lower(&policy, &host, &mut files.clone());
+    let lowered = lower_for(target, &policy, &host, &mut files.clone());
     let world = world(&policy, &host, files);
-    let mut model = Model::new(&lowered.plan, files);
+    let mut model = Model::held_by(holder, &lowered.plan, files);
     let level = |rule| {
         lowered.fidelity.iter().find(|told| told.what == Enforced::Rule(rule)).map(|told| told.level).unwrap()
     };

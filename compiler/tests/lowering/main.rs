@@ -8,4 +8,5 @@ mod machine;
 mod model;
 mod network;
 mod plans;
+mod targets;
 mod written;

@@ -26,16 +26,38 @@ pub enum Seen {
 pub struct Model<'a> {
     plan: &'a LinuxPlan,
     files: FileFacts,
+    holder: Holder,
+}
+
+/// What holds files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Mounts and Landlock.
+    Both,
+    /// Mounts alone, as with bubblewrap.
+    Mounts,
+    /// Landlock alone.
+    Landlock,
 }
 
 impl<'a> Model<'a> {
     /// Checks on the way that every step can be carried out.
     pub fn new(plan: &'a LinuxPlan, files: &FileFacts) -> Model<'a> {
-        let mut model = Model { plan, files: files.clone() };
+        Model::held_by(Holder::Both, plan, files)
+    }
+
+    /// The same where only one of both holds.
+    pub fn held_by(holder: Holder, plan: &'a LinuxPlan, files: &FileFacts) -> Model<'a> {
+        let mut model = Model { plan, files: files.clone(), holder };
+        assert_eq!(plan.mounts.is_empty(), holder == Holder::Landlock);
+        assert!(holder != Holder::Mounts || plan.landlock.rules.is_empty());
         for (number, mount) in plan.mounts.iter().enumerate() {
             model.check(number, mount);
         }
         for rule in &plan.landlock.rules {
+            if holder == Holder::Landlock && rule.device {
+                continue;
+            }
             let seen = model.seen(plan.mounts.len(), &rule.path);
             assert!(
                 matches!(
@@ -94,6 +116,14 @@ impl<'a> Model<'a> {
 
     /// What stands at a path after the first `number` steps; no component above is a link.
     fn seen(&mut self, number: usize, path: &AbsolutePath) -> Seen {
+        if self.holder == Holder::Landlock {
+            let (writing, executing) = (Writing::Allowed, Executing::Allowed);
+            return match self.files.entry(path) {
+                Entry::Missing => Seen::Missing,
+                Entry::Link(text) => Seen::Link(text.bytes()),
+                entry => Seen::Host { entry, writing, executing },
+            };
+        }
         let steps = &self.plan.mounts[..number];
         let ground = steps.iter().enumerate().rfind(|(_, mount)| {
             path.is_within(at(mount))
@@ -170,7 +200,8 @@ impl<'a> Model<'a> {
     pub fn allows(&mut self, action: PathAction, path: &AbsolutePath) -> bool {
         let Some((object, Seen::Host { writing, executing, .. })) = self.resolve(path) else { return false };
         let granted = |right: fn(&fence_compiler::plan::LandlockRule) -> bool| {
-            self.plan.landlock.rules.iter().any(|rule| object.is_within(&rule.path) && right(rule))
+            self.holder == Holder::Mounts
+                || self.plan.landlock.rules.iter().any(|rule| object.is_within(&rule.path) && right(rule))
         };
         let read = granted(|rule| rule.read);
         match action {

@@ -154,8 +154,17 @@ pub(super) struct Run {
     /// The shell for -c
     #[arg(long, value_name = "PATH", default_value = "/bin/sh", requires = "text", help_heading = "Command")]
     pub shell: PathBuf,
+    /// What applies it: auto (the first that this machine offers and the policy accepts), native, bwrap, landlock
+    #[arg(
+        long,
+        value_name = "BACKEND",
+        default_value = "auto",
+        hide_possible_values = true,
+        help_heading = "Policy"
+    )]
+    pub backend: BackendName,
     /// Take the policy from an artifact that `fence compile` made
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "rule", "set"], help_heading = "Policy", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "rule", "set", "backend"], help_heading = "Policy", value_hint = ValueHint::FilePath)]
     pub artifact: Option<PathBuf>,
     /// Offer a port inside on the host's loopback, where a `listen` rule allows it:
     /// [ADDRESS:]HOSTPORT[:PORT]
@@ -173,6 +182,19 @@ pub(super) struct Run {
     /// The command, and everything that is its own
     #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present = "text", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
+}
+
+/// What applies a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum BackendName {
+    /// The first that this machine offers and the policy accepts
+    Auto,
+    /// Fence itself
+    Native,
+    /// bubblewrap
+    Bwrap,
+    /// Landlock and seccomp alone
+    Landlock,
 }
 
 /// How an answer is written.
@@ -328,24 +350,18 @@ pub(super) struct Compile {
     /// What is changed.
     #[command(flatten)]
     pub changes: Changes,
-    /// What to compile for
+    /// What to compile for: native, bwrap, landlock, seatbelt
     #[arg(long, value_name = "TARGET", default_value = "native")]
     pub target: String,
     /// Take the facts about the machine from a file instead of this machine
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub host: Option<PathBuf>,
-    /// Write to a file instead of standard output
+    /// Write to a file instead of standard output; for bwrap, a directory with a script that runs
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
-    /// How it is written: json, or text for a person
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value = "json",
-        hide_possible_values = true,
-        help_heading = "Output"
-    )]
-    pub format: Format,
+    /// How it is written: json, or text for a person; without it, json, and for bwrap the arguments
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true, help_heading = "Output")]
+    pub format: Option<Format>,
 }
 
 /// `fence policies`

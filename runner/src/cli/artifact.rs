@@ -11,6 +11,7 @@ use fence_compiler::policy::{Effect, Policy};
 use fence_compiler::resolve::{Request, resolve};
 use fence_compiler::source::Sources;
 
+use super::backend::Backend;
 use super::distrust::bare;
 use super::fidelity;
 use super::policy::{above, has_errors, host, refuse_wide_workspace};
@@ -78,6 +79,7 @@ pub(super) fn prepare(
         host: now.host,
         plan,
         fidelity: now.fidelity,
+        backend: Backend::Native,
     }))
 }
 

@@ -10,31 +10,29 @@ use fence_compiler::artifact::{Artifact, Lowering, Target, compile_for};
 use fence_compiler::diagnostic::render;
 use fence_compiler::host::{FileFacts, Host};
 use fence_compiler::lower::seatbelt::{Run, RunId, like_a_mac};
+use fence_compiler::lower::target::Finish;
 use fence_compiler::profile::SeatbeltPlan;
 use fence_compiler::question::Platform;
 use serde::Deserialize;
 
 use super::arguments::{Compile, Format};
-use super::fidelity;
 use super::policy::{has_errors, load, refuse_home_in_tmp, refuse_wide_workspace};
 use super::run::{shown, tell_findings};
 use super::screen::Screen;
+use super::{bwrap, fidelity};
 use crate::host::{PLATFORM, ProbedFiles};
-
-/// Targets that are not there yet.
-const LATER: [&str; 2] = ["bwrap", "landlock"];
 
 /// Compiles a policy to an artifact.
 pub(super) fn compile(arguments: &Compile, screen: Screen) -> anyhow::Result<u8> {
     let target = match arguments.target.as_str() {
         "native" => Target::Native,
+        "bwrap" => Target::Bwrap(Finish::ByNobody),
+        "landlock" => Target::Landlock(RunId::none()),
         "seatbelt" => Target::Seatbelt(Run::named(RunId::none())),
-        later if LATER.contains(&later) => {
-            bail!("the target `{later}` is not in this version; there are `native` and `seatbelt`")
-        }
-        other => {
-            bail!("there is no target `{}`; there are `native` and `seatbelt`", crate::audit::visible(other))
-        }
+        other => bail!(
+            "there is no target `{}`; there are `native`, `bwrap`, `landlock` and `seatbelt`",
+            crate::audit::visible(other)
+        ),
     };
     let machine = arguments.host.as_deref().map(|file| machine(file, &target)).transpose()?;
     let policies: Vec<OsString> = arguments.policy.iter().cloned().collect();
@@ -48,7 +46,7 @@ pub(super) fn compile(arguments: &Compile, screen: Screen) -> anyhow::Result<u8>
     let policy = loaded.resolved.policy.clone();
     let compiled = match machine {
         Some(mut machine) => compile_for(&target, policy, machine.host, &mut machine.files, version),
-        None if target != Target::Native && PLATFORM != Platform::MacOs => {
+        None if matches!(target, Target::Seatbelt(_)) && PLATFORM != Platform::MacOs => {
             let host = like_a_mac(&loaded.host(Vec::new()));
             screen.note(&format!(
                 "compiled for a Mac with the home `{}` and nothing else known of its files; --host FILE describes a certain one",
@@ -67,9 +65,16 @@ pub(super) fn compile(arguments: &Compile, screen: Screen) -> anyhow::Result<u8>
     if has_errors(&compiled.diagnostics) {
         return Ok(1);
     }
-    let text = match arguments.format {
-        Format::Json => format!("{}\n", serde_json::to_string_pretty(&compiled.value)?),
-        Format::Text => as_text(&compiled.value)?,
+    let artifact = &compiled.value;
+    let text = match (arguments.format, &artifact.lowering) {
+        (None, Lowering::Bwrap { plan, .. }) => {
+            for line in bwrap::not_held(artifact) {
+                screen.note(&line);
+            }
+            return bwrap::write(artifact, plan, arguments.output.as_deref(), screen);
+        }
+        (None | Some(Format::Json), _) => format!("{}\n", serde_json::to_string_pretty(artifact)?),
+        (Some(Format::Text), _) => as_text(artifact),
     };
     match &arguments.output {
         Some(file) => write(file, &text).with_context(|| format!("cannot write `{}`", shown(file)))?,
@@ -93,6 +98,8 @@ fn machine(file: &Path, target: &Target) -> anyhow::Result<Machine> {
     })?;
     let (name, platform) = match target {
         Target::Native => ("native", Platform::Linux),
+        Target::Bwrap(_) => ("bwrap", Platform::Linux),
+        Target::Landlock(_) => ("landlock", Platform::Linux),
         Target::Seatbelt(_) => ("seatbelt", Platform::MacOs),
     };
     if machine.host.platform != platform {
@@ -136,39 +143,19 @@ fn write(file: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// The plan for a person: how each rule is enforced, then each step.
-fn as_text(artifact: &Artifact) -> anyhow::Result<String> {
-    let plan = match &artifact.lowering {
-        Lowering::Native { plan } => plan,
-        Lowering::Seatbelt { plan } => return Ok(as_profile(artifact, plan)),
+fn as_text(artifact: &Artifact) -> String {
+    let (name, plan) = match &artifact.lowering {
+        Lowering::Native { plan } => ("native", plan),
+        Lowering::Bwrap { plan, .. } => ("bwrap", plan),
+        Lowering::Landlock { plan } => ("landlock", plan),
+        Lowering::Seatbelt { plan } => return as_profile(artifact, plan),
     };
-    let mut text = format!("fence {} for native\n\nrules\n", artifact.fence);
+    let mut text = format!("fence {} for {name}\n\nrules\n", artifact.fence);
     for enforcement in &artifact.fidelity {
         let line = fidelity::line(&artifact.policy, enforcement);
         text.push_str(&format!("  {}\n", line.replace('\n', "\n  ")));
     }
-    text.push_str("\nfile tree, in this order\n");
-    for mount in &plan.mounts {
-        text.push_str(&format!("  {}\n", serde_json::to_string(mount)?));
-    }
-    text.push_str("\nLandlock\n");
-    for rule in &plan.landlock.rules {
-        let rights =
-            [(rule.read, "read"), (rule.write, "write"), (rule.execute, "execute"), (rule.device, "device")];
-        let rights: Vec<&str> = rights.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
-        text.push_str(&format!("  {}: {}\n", rule.path, rights.join(", ")));
-    }
-    text.push_str("\nsystem calls that are refused\n");
-    for rule in &plan.seccomp {
-        text.push_str(&format!("  {} {}: {}\n", rule.errno, rule.reason, rule.calls.join(", ")));
-    }
-    text.push_str("\nenvironment\n");
-    text.push_str(&format!("  passed on: {}\n", plan.environment.pass.join(", ")));
-    for (name, value) in &plan.environment.set {
-        text.push_str(&format!("  set: {name}={}\n", crate::audit::visible(value)));
-    }
-    text.push_str("\nlimits\n");
-    for limit in &plan.limits {
-        text.push_str(&format!("  {}\n", serde_json::to_string(limit)?));
-    }
-    Ok(text)
+    text.push('\n');
+    text.push_str(&fence_compiler::plan::text(plan, &artifact.policy));
+    text
 }

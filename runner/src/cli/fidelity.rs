@@ -59,14 +59,30 @@ fn short(text: &str) -> String {
 }
 
 /// How many rules are held less strictly than written, in one line, and what tells more; `None` where none is.
-pub(super) fn summary(fidelity: &[Enforcement], more: &str) -> Option<String> {
+pub(super) fn summary(fidelity: &[Enforcement], more: &str, accepted: Accepted) -> Option<String> {
     let weaker = fidelity.iter().filter(|enforcement| enforcement.level == Level::Weaker).count();
     let rules = match weaker {
         0 => return None,
         1 => "1 rule is".to_owned(),
         _ => format!("{weaker} rules are"),
     };
-    Some(format!("{rules} held less strictly than written, as the policy accepts (see `{more}`)"))
+    Some(match accepted {
+        Accepted::ByThePolicy => {
+            format!("{rules} held less strictly than written, as the policy accepts (see `{more}`)")
+        }
+        Accepted::ByChoice => {
+            format!("{rules} held less strictly than written, as you choose (-v tells which)")
+        }
+    })
+}
+
+/// Who accepts that rules are held less strictly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepted {
+    /// The policy does.
+    ByThePolicy,
+    /// The person who chose the backend.
+    ByChoice,
 }
 
 /// The word of a level.

@@ -2,6 +2,8 @@
 
 mod arguments;
 mod artifact;
+mod backend;
+mod bwrap;
 mod check;
 mod compile;
 mod completions;

@@ -11,13 +11,14 @@ use fence_compiler::decide::decide;
 use fence_compiler::diagnostic::{Diagnostic, Severity, render};
 use fence_compiler::fidelity::Enforcement;
 use fence_compiler::host::Host;
-use fence_compiler::lower::linux::lower;
 use fence_compiler::plan::{EnvironmentPlan, LinuxPlan};
 use fence_compiler::policy::Policy;
 use fence_compiler::question::{Question, Reason, Verdict};
 use fence_compiler::source::Sources;
 
-use super::arguments::Run;
+use super::arguments::{BackendName, Run};
+use super::backend::{self, Backend, Chosen};
+use super::fidelity::Accepted;
 use super::policy::{How, enter, has_errors, load, refuse_home_in_tmp, refuse_wide_workspace};
 use super::remedy::{reasons, remedy};
 use super::screen::{Screen, Verbosity};
@@ -27,7 +28,7 @@ use super::serving::{self, Serving};
 use super::starts::Starts;
 use super::{artifact, distrust, fidelity, words};
 use crate::audit::{Event, EventSource, Log, visible};
-use crate::host::{ProbedFiles, Surroundings};
+use crate::host::Surroundings;
 #[cfg(target_os = "linux")]
 use crate::launch::Arbiter;
 use crate::launch::{self, Options, Outcome, Standard, Timings};
@@ -52,11 +53,14 @@ pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
     };
     let Some(prepared) = prepared else { return Ok(FAILED) };
     // The end of the process frees it sooner than it could be taken apart.
-    let prepared = ManuallyDrop::new(prepared);
+    let mut prepared = ManuallyDrop::new(prepared);
     tell_before(&prepared, screen);
     let log = arguments.log.as_deref().map(Log::open).transpose()?;
     let started = Started { prepared: &prepared, arguments, screen, log, published: None };
-    started.run()
+    let code = started.run();
+    // What it has made in the file system does not end with the process.
+    prepared.backend = Backend::Native;
+    code
 }
 
 /// Everything that is known before the command is looked at.
@@ -73,6 +77,8 @@ pub(super) struct Prepared {
     pub plan: LinuxPlan,
     /// How faithfully.
     pub fidelity: Vec<Enforcement>,
+    /// What applies it.
+    pub backend: Backend,
 }
 
 /// Finds, resolves and lowers the policy; `None` if what is wrong with it has been told.
@@ -90,7 +96,7 @@ fn prepare(arguments: &Run, screen: Screen) -> anyhow::Result<Option<Prepared>> 
     }
     refuse_wide_workspace(&loaded.place, policy)?;
     let host = loaded.host(protected_log(arguments)?);
-    let lowered = lower(policy, &host, &mut ProbedFiles);
+    let Chosen { backend, lowered } = backend::choose(arguments.backend, policy, &host, screen)?;
     refuse_home_in_tmp(&loaded.place, policy, &lowered.diagnostics)?;
     if !tell_findings(&lowered.diagnostics, sources, screen) {
         return Ok(None);
@@ -108,6 +114,7 @@ fn prepare(arguments: &Run, screen: Screen) -> anyhow::Result<Option<Prepared>> 
         host,
         plan: lowered.plan,
         fidelity: lowered.fidelity,
+        backend,
     }))
 }
 
@@ -143,13 +150,17 @@ pub(super) fn tell_findings(diagnostics: &[Diagnostic], sources: &Sources, scree
 /// What a person should know before the command starts.
 fn tell_before(prepared: &Prepared, screen: Screen) {
     if screen.verbosity == Verbosity::Verbose {
-        screen.say(&prepared.told);
+        screen.say(&format!("{}, by {}", prepared.told, prepared.backend));
         for enforcement in &prepared.fidelity {
             screen.tell(&format!("  {}", fidelity::line(&prepared.policy, enforcement)));
         }
     }
-    if let Some(summary) = fidelity::summary(&prepared.fidelity, &prepared.more) {
+    let accepted = if prepared.backend.is_by_choice() { Accepted::ByChoice } else { Accepted::ByThePolicy };
+    if let Some(summary) = fidelity::summary(&prepared.fidelity, &prepared.more, accepted) {
         screen.note(&summary);
+    }
+    for line in prepared.backend.limits() {
+        screen.note(line);
     }
     let under_sudo = std::env::var_os("SUDO_UID").is_some_and(|uid| uid != "0");
     if prepared.host.person.uid == 0 && under_sudo {
@@ -189,6 +200,7 @@ impl Started<'_> {
         let asked = argv.first().cloned().unwrap_or_default();
         let judge = Judge { policy: &self.prepared.policy, host: &self.prepared.host };
         let lookup = Lookup { program: &asked, path, cwd: &self.prepared.host.cwd };
+        let hidden = |program: &Program| self.prepared.backend.has_own_tmp() && hidden(program);
         let program = match look_up(lookup, |program| !hidden(program) && judge.program(program).is_ok()) {
             Ok(program) => program,
             Err(problem) => return self.not_started(&asked, problem),
@@ -286,7 +298,7 @@ impl Started<'_> {
                 self.screen.say(&format!("`{path}` cannot be executed: it is no executable file"));
                 Ok(REFUSED)
             }
-            NotFound::Refused(program) if hidden(&program) => {
+            NotFound::Refused(program) if self.prepared.backend.has_own_tmp() && hidden(&program) => {
                 self.screen.say(&format!(
                     "`{}` is not there inside: `/tmp` is private to each run; copy the program to the workspace",
                     program.path
@@ -336,6 +348,11 @@ impl Started<'_> {
         let (outcome, measured) = match self.start(command, &options)? {
             Ok(ended) => ended,
             Err(error) => {
+                if let Some(next) = self.fall_back(&error) {
+                    tell_before(&next, self.screen);
+                    let Started { arguments, screen, log, .. } = self;
+                    return Started { prepared: &next, arguments, screen, log, published: None }.run();
+                }
                 self.screen.say(&visible(&error.to_string()));
                 return Ok(u8::try_from(error.exit_code()).unwrap_or(FAILED));
             }
@@ -355,17 +372,52 @@ impl Started<'_> {
         Ok(u8::try_from(outcome.exit_code() & 0xff).unwrap_or(FAILED))
     }
 
+    /// What another backend would apply, where the native one could not make its namespaces and the choice is fence's.
+    fn fall_back(&self, error: &launch::Error) -> Option<Prepared> {
+        let Prepared { backend: Backend::Native, policy, host, .. } = self.prepared else { return None };
+        if self.arguments.backend != BackendName::Auto
+            || self.arguments.artifact.is_some()
+            || !matches!(error, launch::Error::Namespaces { .. })
+        {
+            return None;
+        }
+        let chosen = backend::fall_back(&error.to_string(), policy, host, self.screen)?;
+        Some(Prepared {
+            told: self.prepared.told.clone(),
+            more: self.prepared.more.clone(),
+            policy: policy.clone(),
+            host: host.clone(),
+            plan: chosen.lowered.plan,
+            fidelity: chosen.lowered.fidelity,
+            backend: chosen.backend,
+        })
+    }
+
     /// Starts the command, and serves its connections until it has ended.
     #[cfg(target_os = "linux")]
     fn start(&mut self, command: &launch::Command, options: &Options) -> anyhow::Result<Ended> {
-        let plan = &self.prepared.plan;
+        let prepared = self.prepared;
         let published = self.published.take();
         let mut starts = Starts::new(self.prepared, self.arguments.log.as_deref(), self.screen)?;
         let arbiter = starts.as_mut().map(|starts| starts as &mut dyn Arbiter);
-        let Some(mut serving) = Serving::new(self.prepared, self.log.as_mut(), published) else {
-            return Ok(crate::linux::run_attended(plan, command, options, None, arbiter));
+        let launched = |attendant: Option<&mut dyn launch::Attendant>| match &prepared.backend {
+            Backend::Native => {
+                crate::linux::run_attended(&prepared.plan, command, options, attendant, arbiter)
+            }
+            Backend::Bwrap(program) => {
+                crate::linux::bwrap::run(program, &prepared.plan, command, options, attendant)
+                    .map(|outcome| (outcome, Vec::new()))
+            }
+            Backend::Landlock(_) if attendant.is_some() => Err(launch::Error::Plan(
+                "with Landlock alone no port can be published: there is no network of its own".to_owned(),
+            )),
+            Backend::Landlock(_) => crate::linux::alone::run(&prepared.plan, command, options)
+                .map(|outcome| (outcome, Vec::new())),
         };
-        let ended = crate::linux::run_attended(plan, command, options, Some(&mut serving), arbiter);
+        let Some(mut serving) = Serving::new(prepared, self.log.as_mut(), published) else {
+            return Ok(launched(None));
+        };
+        let ended = launched(Some(&mut serving));
         serving::tell(&serving.summary, self.screen);
         serving.unwritten.map_or(Ok(ended), |error| Err(error.into()))
     }

@@ -18,6 +18,16 @@ pub enum Error {
         /// The rules that the step was for.
         rules: Vec<RuleId>,
     },
+    /// This machine does not let the namespaces of a sandbox be made, or used.
+    #[error("{attempt}: {reason}; {repair}")]
+    Namespaces {
+        /// What was attempted.
+        attempt: String,
+        /// The error of the system, in words and by name.
+        reason: String,
+        /// What to do.
+        repair: String,
+    },
     /// A standard descriptor cannot be handed to the command.
     #[error("{name} {problem}; {repair}")]
     Descriptor {

@@ -11,6 +11,15 @@ use super::sys::processor::Processors;
 use super::tree::absolute;
 use crate::launch::{self, Error, Phase, Timings};
 
+/// Where a command is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// In namespaces of its own.
+    Inside,
+    /// In those of the caller.
+    Alone,
+}
+
 /// The filter of system calls.
 pub(super) enum Filter {
     /// It decides alone.
@@ -40,6 +49,7 @@ impl Command {
         signals: Signals,
         processors: Option<Processors>,
         timings: Timings,
+        kind: Kind,
     ) -> Result<Command, Error> {
         let mut steps: Vec<Operation> = Vec::new();
         if timings == Timings::On {
@@ -63,7 +73,10 @@ impl Command {
             Filter::Alone(program) => Operation::Filter { program },
             Filter::Judged { program, channel } => Operation::Mediate { program, channel },
         });
-        steps.push(Operation::Check);
+        steps.push(match kind {
+            Kind::Inside => Operation::Check,
+            Kind::Alone => Operation::CheckWithoutBoundingSet,
+        });
         if timings == Timings::On {
             steps.push(Operation::Mark(Phase::Restrict));
         }
@@ -77,7 +90,12 @@ impl Command {
 }
 
 fn rlimit(limit: &LimitPlan) -> Result<Operation, Error> {
-    let (resource, amount) = match limit.kind {
+    resource(limit).map(|(resource, amount)| Operation::Limit { resource, amount })
+}
+
+/// What `setrlimit` calls a limit, and its amount there.
+pub(super) fn resource(limit: &LimitPlan) -> Result<(u32, u64), Error> {
+    Ok(match limit.kind {
         // Seconds; a part of one is rounded up.
         LimitKind::Cpu => (libc::RLIMIT_CPU, limit.amount.div_ceil(1000)),
         LimitKind::Memory => (libc::RLIMIT_AS, limit.amount),
@@ -87,6 +105,5 @@ fn rlimit(limit: &LimitPlan) -> Result<Operation, Error> {
         LimitKind::Time | LimitKind::ConnectTime | LimitKind::IdleTime => {
             return Err(Error::Plan(format!("no `setrlimit` limits {:?}; a timer does", limit.kind)));
         }
-    };
-    Ok(Operation::Limit { resource, amount })
+    })
 }

@@ -9,6 +9,7 @@ use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::plan::{LinuxPlan, Mount, TerminalPlan, Writing};
 use landlock::{AccessFs, BitFlags};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::AccessFlags;
 
 use super::sys::{self, standard};
 use crate::launch::Error;
@@ -62,6 +63,33 @@ impl Standard {
                     },
                 });
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses the same where no Landlock holds: the kernel would open any file of the caller's own again, whatever its
+    /// mount inside allows.
+    pub(super) fn refuse_reopening_by_mounts(&self, plan: &LinuxPlan) -> Result<(), Error> {
+        for descriptor in self.descriptors.iter().filter(|descriptor| descriptor.kind == Kind::File) {
+            let (read, write) = descriptor.path.as_ref().map_or((false, false), |path| mounted(path, plan));
+            let reads = descriptor.reads() || read || !descriptor.permits(AccessFlags::R_OK);
+            let overwrites = descriptor.writes() && !descriptor.access.contains(OFlag::O_APPEND);
+            let writes = overwrites || write || !descriptor.permits(AccessFlags::W_OK);
+            if reads && writes {
+                continue;
+            }
+            let right = if reads { "write" } else { "read" };
+            let path = descriptor.path.as_ref().map_or_else(|| "FILE".to_owned(), ToString::to_string);
+            return Err(Error::Descriptor {
+                name: descriptor.name,
+                problem: format!(
+                    "is a file that the command could open again to {right} it under bubblewrap"
+                ),
+                repair: match descriptor.number {
+                    0 => format!("give it through a pipe: `cat {path} | fence …`"),
+                    _ => format!("give it through a pipe: `fence … | cat > {path}`"),
+                },
+            });
         }
         Ok(())
     }
@@ -150,6 +178,12 @@ impl Descriptor {
             })
             .map(|(_, path)| path);
         Ok(Some(Descriptor { number, name, kind, access, path }))
+    }
+
+    /// Whether the file's own mode lets the caller do something with it.
+    fn permits(&self, how: AccessFlags) -> bool {
+        let path = format!("/proc/self/fd/{}", self.number);
+        nix::unistd::access(path.as_str(), how).is_ok()
     }
 
     fn reads(&self) -> bool {

@@ -39,6 +39,12 @@ pub(super) fn covers(mounts: &[Mount]) -> Vec<Mount> {
     covered.into_iter().map(mask).collect()
 }
 
+/// Where something is mounted, as a table of mounts says.
+pub(super) fn places(table: &[u8]) -> Vec<AbsolutePath> {
+    let lines = table.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| AbsolutePath::new(&unescape(line.split(|byte| *byte == b' ').nth(4)?))).collect()
+}
+
 /// The table of mounts. The kernel makes it anew for each read, so the first should be able to hold it.
 fn table() -> Vec<u8> {
     let mut table = Vec::with_capacity(1 << 16);

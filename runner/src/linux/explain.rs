@@ -14,6 +14,9 @@ pub(super) fn step(step: &Step, errno: Errno) -> Error {
         return Error::Exec { program: shown(program), problem: exec_problem(program, errno) };
     }
     let (attempt, repair) = explanation(&step.operation, errno);
+    if repair == NO_NAMESPACES {
+        return Error::Namespaces { attempt, reason: reason(errno), repair };
+    }
     Error::Step { attempt, reason: reason(errno), repair, rules: step.rules.clone() }
 }
 
@@ -31,11 +34,10 @@ pub(super) fn namespaces(errno: Errno) -> Error {
         }
         _ => NO_NAMESPACES,
     };
-    Error::Step {
+    Error::Namespaces {
         attempt: "making the namespaces of the sandbox".to_owned(),
         reason: reason(errno),
         repair: repair.to_owned(),
-        rules: Vec::new(),
     }
 }
 
@@ -122,7 +124,14 @@ fn explanation(operation: &Operation, errno: Errno) -> (String, String) {
             "keeping ports of the host's loopback from being bound inside".to_owned(),
             "too many files are open: raise `ulimit -n`, or name fewer ports".to_owned(),
         ),
-        Operation::Allow { path, .. } => {
+        Operation::Join { .. } => (
+            "entering the namespaces that bubblewrap has made".to_owned(),
+            "this host does not let them be entered from outside: see `fence doctor`".to_owned(),
+        ),
+        Operation::NoExecution { path } => {
+            (format!("keeping `{}` from being executed", shown(path)), doctor())
+        }
+        Operation::Allow { path, .. } | Operation::Offer { path, .. } => {
             (format!("allowing `{}` in Landlock", shown(path)), changed(path))
         }
         Operation::AllowDescriptor { descriptor, .. } => (
@@ -148,7 +157,7 @@ fn explanation(operation: &Operation, errno: Errno) -> (String, String) {
                 doctor()
             },
         ),
-        Operation::Check => (
+        Operation::Check | Operation::CheckWithoutBoundingSet => (
             format!("checking that every right is gone before executing, and {}", left(errno)),
             "do not run anything on this host with fence before this is understood: please report it".to_owned(),
         ),
@@ -157,6 +166,7 @@ fn explanation(operation: &Operation, errno: Errno) -> (String, String) {
         | Operation::DropBoundingSet
         | Operation::DropCapabilities
         | Operation::CloseOthers { .. }
+        | Operation::DieWithParent
         | Operation::Signal { .. } => ("giving up rights".to_owned(), doctor()),
         Operation::Mark(_)
         | Operation::Umask

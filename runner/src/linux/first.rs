@@ -1,5 +1,6 @@
 //! The first process inside: it makes the sandbox, starts the command, and stays until that has ended.
 
+use std::ops::ControlFlow;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
@@ -190,21 +191,10 @@ impl Watch<'_> {
         }
     }
 
-    /// Hands over as many sockets as one message carries.
     fn make_sockets(&mut self) {
-        if sys::read(self.channel, &mut [0; 16]) != Ok(1) {
+        if make_sockets(self.channel).is_break() {
             self.channel = -1;
-            return;
         }
-        let mut made = [-1; socket::MOST_CARRIED];
-        let mut count = 0;
-        for slot in &mut made {
-            let Ok(socket) = socket::stream() else { break };
-            *slot = socket;
-            count += 1;
-        }
-        let _ = socket::send_descriptors(self.channel, made.get(..count).unwrap_or(&[]));
-        made.iter().take(count).for_each(|socket| sys::close(*socket));
     }
 
     /// Passes on the signals that the parent got, but those that reached the command as they reached this process.
@@ -224,6 +214,23 @@ impl Watch<'_> {
             }
         }
     }
+}
+
+/// Hands over as many sockets as one message carries, when it is asked to; breaks when nobody asks any more.
+pub(super) fn make_sockets(channel: RawFd) -> ControlFlow<()> {
+    if sys::read(channel, &mut [0; 16]) != Ok(1) {
+        return ControlFlow::Break(());
+    }
+    let mut made = [-1; socket::MOST_CARRIED];
+    let mut count = 0;
+    for slot in &mut made {
+        let Ok(socket) = socket::stream() else { break };
+        *slot = socket;
+        count += 1;
+    }
+    let _ = socket::send_descriptors(channel, made.get(..count).unwrap_or(&[]));
+    made.iter().take(count).for_each(|socket| sys::close(*socket));
+    ControlFlow::Continue(())
 }
 
 fn bit(signal: i32) -> u64 {

@@ -52,6 +52,21 @@ impl Layers {
         self.scopes.as_ref().map(AsRawFd::as_raw_fd)
     }
 
+    /// Fills the one ruleset there is with the plan's rules that still lead somewhere, and enters it.
+    pub(super) fn alone(&self, plan: &LandlockPlan, standard: &[(RawFd, BitFlags<AccessFs>)]) -> Vec<Step> {
+        let steps = self.outer_steps(plan, standard).into_iter();
+        let inner = self.inner();
+        steps
+            .filter_map(|step| match step.operation {
+                Operation::Allow { ruleset, .. } if Some(ruleset) == inner => None,
+                Operation::Allow { ruleset, path, access, of_files } => {
+                    Some(Operation::Offer { ruleset, path, access, of_files }.into())
+                }
+                _ => Some(step),
+            })
+            .collect()
+    }
+
     /// Fills the outer ruleset with the plan's rules, and with what the standard descriptors already allow, lets the
     /// inner one refuse no move, and enters the outer one.
     pub(super) fn outer_steps(

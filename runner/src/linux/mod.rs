@@ -3,6 +3,9 @@
 //! Everything is prepared before the clone: two lists of operations, a `Sandbox` that is made and
 //! a `Command` that is started in it. The children only work through them.
 
+pub mod alone;
+pub mod bwrap;
+
 mod command;
 mod descriptors;
 mod elsewhere;
@@ -13,6 +16,7 @@ mod mediator;
 mod message;
 mod network;
 mod operation;
+mod outside;
 mod parent;
 mod sandbox;
 pub mod seccomp;
@@ -20,6 +24,8 @@ pub(crate) mod serving;
 #[allow(unsafe_code)]
 mod sys;
 mod tree;
+
+pub(crate) use network::names_file;
 
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};

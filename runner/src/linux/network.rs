@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use fence_compiler::pattern::PortRange;
 use fence_compiler::plan::JudgedNetwork;
 
-pub(super) use files::names_file;
+pub(crate) use files::names_file;
 pub(super) use firewall::LOG_GROUP;
 
 use super::operation::{Attempt, Operation, Step};

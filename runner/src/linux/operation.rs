@@ -8,6 +8,7 @@ use fence_compiler::policy::RuleId;
 use nix::errno::Errno;
 
 use super::sys::confine::{self, Missing};
+use super::sys::join;
 use super::sys::mount::{self, Attributes, Depth};
 use super::sys::notice;
 use super::sys::process::{self, Disposition, Signals, Strings};
@@ -120,6 +121,16 @@ pub(super) enum Operation {
     Mediate { program: Vec<libc::sock_filter>, channel: RawFd },
     /// Checks that every right is gone.
     Check,
+    /// Checks the same where no namespace gave the right to empty the bounding set, which `no_new_privs` makes useless.
+    CheckWithoutBoundingSet,
+    /// Ends this process with its parent.
+    DieWithParent,
+    /// Enters a namespace.
+    Join { namespace: RawFd, kind: i32 },
+    /// Has nothing executed that lies on a mount.
+    NoExecution { path: CString },
+    /// Allows rights beneath a path, if it is still there.
+    Offer { ruleset: RawFd, path: CString, access: u64, of_files: u64 },
     /// Executes the program: the last operation.
     Execute { program: CString, argv: Strings, environment: Strings },
 }
@@ -315,6 +326,29 @@ impl State {
                 result?;
             }
             Operation::Check => confine::check_rights().map_err(missing_as_errno)?,
+            Operation::CheckWithoutBoundingSet => match confine::check_rights() {
+                Ok(()) => {}
+                Err(Missing::BoundingSet) => confine::check_the_rest().map_err(missing_as_errno)?,
+                Err(missing) => return Err(missing_as_errno(missing)),
+            },
+            Operation::DieWithParent => join::die_with_parent()?,
+            Operation::Join { namespace, kind } => join::join(*namespace, *kind)?,
+            Operation::NoExecution { path } => {
+                let place = mount::open_absolute(path)?;
+                let result = mount::set_attributes(place, mount::NO_EXECUTION, Depth::One);
+                sys::close(place);
+                result?;
+            }
+            Operation::Offer { ruleset, path, access, of_files } => match mount::open_absolute(path) {
+                // What is gone, or hidden from the caller too, opens nothing.
+                Err(Errno::ENOENT | Errno::ELOOP | Errno::EACCES | Errno::ENOTDIR) => {}
+                Err(errno) => return Err(errno),
+                Ok(place) => {
+                    let result = confine::landlock_allow(*ruleset, place, *access, *of_files);
+                    sys::close(place);
+                    result?;
+                }
+            },
             Operation::Execute { program, argv, environment } => {
                 return Err(process::execute(program, argv, environment));
             }

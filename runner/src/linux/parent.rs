@@ -11,7 +11,7 @@ use nix::sys::signal::killpg;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
 
-use super::command::{Command, Filter};
+use super::command::{Command, Filter, Kind};
 use super::descriptors::Standard;
 use super::first::First;
 use super::landlock::Layers;
@@ -29,7 +29,7 @@ use crate::proxy::{self, Inside};
 
 /// The signals that the command gets in the place of fence. SIGTTIN and SIGTTOU are never passed on, but they must
 /// not stop fence before the command.
-const PASSED: [i32; 11] = [
+pub(super) const PASSED: [i32; 11] = [
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,
@@ -76,8 +76,16 @@ pub(super) fn run(
     let blocked = Blocked::new(signals);
     let processors = Processors::keep_to_one();
     let started = command;
-    let command =
-        Command::new(plan, started, filter, layers.inner(), blocked.before, processors, options.timings)?;
+    let command = Command::new(
+        plan,
+        started,
+        filter,
+        layers.inner(),
+        blocked.before,
+        processors,
+        options.timings,
+        Kind::Inside,
+    )?;
     let mut first = First {
         sandbox: &sandbox,
         command: &command,
@@ -207,7 +215,7 @@ fn group_signals() -> CallRule {
     }
 }
 
-fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
+pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
     pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::Step {
         attempt: "making a pipe".to_owned(),
         reason: errno.desc().to_lowercase(),
@@ -217,7 +225,7 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
 }
 
 /// Between the parent and the first process: descriptors are handed over through it.
-fn channel() -> Result<(OwnedFd, OwnedFd), Error> {
+pub(super) fn channel() -> Result<(OwnedFd, OwnedFd), Error> {
     socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).map_err(|errno| {
         Error::Step {
             attempt: "making a channel to the sandbox".to_owned(),
@@ -229,11 +237,11 @@ fn channel() -> Result<(OwnedFd, OwnedFd), Error> {
 }
 
 /// Takes what was made inside and has it served. Without sockets the first process has failed, and says why itself.
-fn attend(
+pub(super) fn attend(
     attendant: &mut dyn Attendant,
     channel: OwnedFd,
     plan: &LinuxPlan,
-    watch: &mut Watch,
+    watch: &mut dyn proxy::Watch,
 ) -> Result<(), Error> {
     let on_demand = attendant.making() == Making::OnDemand;
     let judged = match plan.network {
@@ -254,13 +262,13 @@ fn attend(
 }
 
 /// Signals that are blocked in this thread until this value is gone.
-struct Blocked {
+pub(super) struct Blocked {
     /// The mask before.
-    before: Signals,
+    pub(super) before: Signals,
 }
 
 impl Blocked {
-    fn new(signals: Signals) -> Blocked {
+    pub(super) fn new(signals: Signals) -> Blocked {
         Blocked { before: signals.block() }
     }
 }
@@ -360,7 +368,7 @@ impl Watch {
 /// Stops as the command was stopped, so that the caller's shell sees a stopped job; returns when that shell lets it
 /// continue. Without a terminal there is no such shell, and a command that stopped itself would stop its caller for
 /// good, beyond every limit of time.
-fn stop(signal: i32) {
+pub(super) fn stop(signal: i32) {
     if nix::fcntl::open(c"/dev/tty", OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
         .is_err()
     {
@@ -373,7 +381,7 @@ fn stop(signal: i32) {
 }
 
 /// Makes this process group the terminal's foreground again, if a group of the sandbox that is gone was left there.
-fn take_terminal_back(terminal: RawFd) {
+pub(super) fn take_terminal_back(terminal: RawFd) {
     let (terminal, own) = (sys::standard(terminal), nix::unistd::getpgrp());
     // A group that lives is the caller's shell, which has put this job in the background, or another job of it.
     let is_gone = |group: nix::unistd::Pid| group.as_raw() <= 0 || killpg(group, None) == Err(Errno::ESRCH);

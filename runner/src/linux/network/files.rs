@@ -5,7 +5,7 @@ use std::ffi::CString;
 use fence_compiler::plan::{NamesFile, RESOLVER};
 
 /// What such a file holds.
-pub(in crate::linux) fn names_file(file: NamesFile) -> CString {
+pub(crate) fn names_file(file: NamesFile) -> CString {
     let text = match file {
         NamesFile::Hosts => hosts(&nix::unistd::gethostname().unwrap_or_default().to_string_lossy()),
         NamesFile::Resolver => format!("nameserver {RESOLVER}\n"),

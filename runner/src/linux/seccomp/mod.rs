@@ -88,6 +88,21 @@ pub enum FilterError {
     TooLong(usize),
 }
 
+/// Makes the program for an architecture as bytes: what bubblewrap reads.
+///
+/// # Errors
+///
+/// Those of [`compile`].
+pub fn bytes(rules: &[CallRule], architecture: Architecture) -> Result<Vec<u8>, FilterError> {
+    let mut bytes = Vec::new();
+    for sock_filter { code, jt, jf, k } in compile(rules, architecture)? {
+        bytes.extend(code.to_ne_bytes());
+        bytes.extend([jt, jf]);
+        bytes.extend(k.to_ne_bytes());
+    }
+    Ok(bytes)
+}
+
 /// Makes the program for an architecture.
 ///
 /// Another architecture's calls (`int 0x80`, 32-bit programs) end the process: nothing, not even an exit, can be

@@ -94,6 +94,11 @@ pub(in crate::linux) fn check_rights() -> Result<(), Missing> {
             _ => break,
         }
     }
+    check_the_rest()
+}
+
+/// Checks what does not need an empty bounding set.
+pub(in crate::linux) fn check_the_rest() -> Result<(), Missing> {
     // SAFETY: no memory is passed.
     if unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) } != 1 {
         return Err(Missing::NoNewPrivileges);

@@ -3,6 +3,7 @@
 //! Only here is `unsafe` allowed. Every function is safe to call: what it is given is checked by its types.
 
 pub(super) mod confine;
+pub(super) mod join;
 pub(super) mod mount;
 pub(super) mod notice;
 pub(super) mod process;

@@ -143,6 +143,18 @@ pub(in crate::linux) fn take_change() -> Result<Option<(i32, Change)>, Errno> {
     Ok(Some((pid, change)))
 }
 
+/// The signal that has stopped a child, if one has since this was last asked.
+pub(in crate::linux) fn stopped(pid: i32) -> Option<i32> {
+    // SAFETY: plain integers, for which all zero is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let id = libc::id_t::try_from(pid).ok()?;
+    // SAFETY: the pointer is to a live value; a child that has ended is left to be waited for.
+    unsafe {
+        check(libc::waitid(libc::P_PID, id, &raw mut info, libc::WSTOPPED | libc::WNOHANG).into()).ok()?;
+        (info.si_signo == libc::SIGCHLD).then(|| info.si_status())
+    }
+}
+
 /// Waits until a process, of which we are the parent, has ended.
 pub(in crate::linux) fn wait_for_end(pid: i32) -> Result<Change, Errno> {
     let mut status = 0;

@@ -1,0 +1,167 @@
+//! What the other targets of Linux make of a policy.
+
+use fence_compiler::fidelity::{Enforced, Level};
+use fence_compiler::host::{FileFacts, Host, Support};
+use fence_compiler::lower::linux::{Lowered, lower_for};
+use fence_compiler::lower::seatbelt::RunId;
+use fence_compiler::lower::target::{Finish, LinuxTarget};
+use fence_compiler::plan::bwrap;
+use fence_compiler::policy::RuleId;
+
+use super::machine::{DEBIAN, files, host};
+use super::model::{Holder, Model};
+use super::written::policy;
+
+const WORK: &str = "/home/ada/work";
+
+fn landlock(text: &str, host: &Host, files: &FileFacts) -> Lowered {
+    let target = LinuxTarget::Landlock(RunId::none());
+    let lowered = lower_for(&target, &policy(text), host, &mut files.clone());
+    Model::held_by(Holder::Landlock, &lowered.plan, files);
+    lowered
+}
+
+fn level(lowered: &Lowered, rule: u32) -> Level {
+    let what = Enforced::Rule(RuleId(rule));
+    lowered.fidelity.iter().find(|told| told.what == what).unwrap().level
+}
+
+fn rules(lowered: &Lowered) -> Vec<String> {
+    let devices = |path: &str| path.starts_with("/dev/");
+    lowered
+        .plan
+        .landlock
+        .rules
+        .iter()
+        .filter(|rule| !devices(&rule.path.to_string()))
+        .map(|rule| {
+            let letter = |has, letter| if has { letter } else { '-' };
+            format!(
+                "{}{}{} {}",
+                letter(rule.read, 'r'),
+                letter(rule.write, 'w'),
+                letter(rule.execute, 'x'),
+                rule.path
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn landlock_gives_rights_beside_what_is_closed() {
+    let text = "allow read write $cwd\ndeny write $cwd/.git/hooks\ndeny read $cwd/.env\n";
+    let lowered = landlock(text, &host(WORK), &files(DEBIAN));
+    assert_eq!(
+        rules(&lowered),
+        [
+            // Writing an unreadable file is not closed by its rule; reading it is.
+            "-w- /home/ada/work/.env",
+            "rw- /home/ada/work/.git",
+            "rw- /home/ada/work/node_modules",
+            "rw- /home/ada/work/src",
+            "r-- /proc",
+        ]
+        .map(|line| if line == "rw- /home/ada/work/.git" {
+            "r-- /home/ada/work/.git".to_owned()
+        } else {
+            line.to_owned()
+        })
+        .into_iter()
+        .chain(["-w- /home/ada/work/.git/config".to_owned()])
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .collect::<Vec<_>>()
+        .into_iter()
+        .fold(Vec::new(), |mut sorted, line| {
+            sorted.push(line);
+            sorted.sort_by(|one: &String, other| one[4..].cmp(&other[4..]));
+            sorted
+        })
+    );
+    assert_eq!(level(&lowered, 0), Level::Stricter);
+    // Metadata is what it leaves open; nothing else.
+    assert_eq!(
+        (level(&lowered, 1), lowered.diagnostics.len()),
+        (Level::Weaker, 1),
+        "{:?}",
+        lowered.diagnostics
+    );
+    assert_eq!(lowered.left_to_a_person.len(), 2, "{:?}", lowered.left_to_a_person);
+}
+
+#[test]
+fn landlock_gives_nothing_under_names_that_a_pattern_closes_later() {
+    let lowered = landlock("allow read $cwd\ndeny read $cwd/.e*\n", &host(WORK), &files(DEBIAN));
+    let given = rules(&lowered);
+    assert!(given.contains(&"r-- /home/ada/work/src".to_owned()), "{given:?}");
+    assert!(!given.iter().any(|line| line.ends_with("/work") || line.ends_with("/.env")), "{given:?}");
+}
+
+#[test]
+fn landlock_alone_refuses_what_only_namespaces_keep_apart() {
+    let refused = |abi| {
+        let mut host = host(WORK);
+        host.features.landlock_abi = abi;
+        let lowered = landlock("allow read /usr", &host, &files(DEBIAN));
+        lowered.plan.seccomp.iter().flat_map(|rule| rule.calls.clone()).collect::<Vec<_>>()
+    };
+    let has = |abi, call: &str| refused(abi).iter().any(|known| known == call);
+    for call in ["shmget", "mq_open", "prlimit64", "inotify_add_watch"] {
+        assert!(has(7, call), "{call}");
+    }
+    assert!(!has(7, "tgkill") && has(5, "tgkill"));
+    assert!(!has(3, "truncate") && has(2, "truncate"));
+}
+
+#[test]
+fn a_machine_without_landlock_or_seccomp_has_no_backend_of_that_kind() {
+    let mut without = host(WORK);
+    without.features.landlock_abi = 0;
+    assert!(
+        landlock("allow read /usr", &without, &files(DEBIAN))
+            .diagnostics
+            .iter()
+            .any(|found| found.code.name() == "E0703")
+    );
+    let mut without = host(WORK);
+    without.features.seccomp = Support::No("none".into());
+    for target in [
+        LinuxTarget::Landlock(RunId::none()),
+        LinuxTarget::Bwrap(Finish::ByNobody),
+        LinuxTarget::Bwrap(Finish::ByFence),
+    ] {
+        let lowered = lower_for(&target, &policy("allow read /usr"), &without, &mut files(DEBIAN));
+        assert!(lowered.diagnostics.iter().any(|found| found.code.name() == "E0703"), "{target:?}");
+    }
+    let mut without = host(WORK);
+    without.features.user_namespaces = Support::No("refused".into());
+    for target in [LinuxTarget::Landlock(RunId::none()), LinuxTarget::Bwrap(Finish::ByFence)] {
+        let lowered = lower_for(&target, &policy("allow read /usr"), &without, &mut files(DEBIAN));
+        assert!(lowered.diagnostics.iter().all(|found| found.code.name() != "E0703"), "{target:?}");
+    }
+}
+
+#[test]
+fn what_may_be_written_and_not_read_is_not_there_under_bubblewrap() {
+    let target = LinuxTarget::Bwrap(Finish::ByFence);
+    let lowered = lower_for(&target, &policy("allow write $cwd"), &host(WORK), &mut files(DEBIAN));
+    assert_eq!(level(&lowered, 0), Level::Stricter);
+    let mut model = Model::held_by(Holder::Mounts, &lowered.plan, &files(DEBIAN));
+    let file = super::machine::path("/home/ada/work/src/main.rs");
+    assert!(!model.allows(fence_compiler::policy::PathAction::Read, &file));
+}
+
+#[test]
+fn the_list_for_bubblewrap() {
+    let text = "allow read exec /usr, /bin, /lib64\nallow read /etc except /etc/shadow\nallow read write $cwd, $tmp\n\
+                deny read $cwd/.env best-effort\ndeny write $cwd/.git/hooks best-effort\nset env WORD = \"it's\"\n";
+    let target = LinuxTarget::Bwrap(Finish::ByNobody);
+    let lowered = lower_for(&target, &policy(text), &host(WORK), &mut files(DEBIAN));
+    assert_eq!(lowered.diagnostics, []);
+    let list = bwrap::list(&lowered.plan);
+    insta::assert_snapshot!(String::from_utf8(bwrap::lines(&list)).unwrap());
+    insta::assert_debug_snapshot!(list.descriptors);
+    // By itself it mounts nothing `noexec`, and says so.
+    assert_eq!(level(&lowered, 1), Level::Weaker);
+    assert!(!lowered.left_to_a_person.is_empty());
+}
