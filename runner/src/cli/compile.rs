@@ -16,6 +16,7 @@ use fence_compiler::question::Platform;
 use serde::Deserialize;
 
 use super::arguments::{Compile, Format};
+use super::fidelity::Accepted;
 use super::policy::{has_errors, load, refuse_home_in_tmp, refuse_wide_workspace};
 use super::run::{shown, tell_findings};
 use super::screen::Screen;
@@ -68,8 +69,9 @@ pub(super) fn compile(arguments: &Compile, screen: Screen) -> anyhow::Result<u8>
     let artifact = &compiled.value;
     let text = match (arguments.format, &artifact.lowering) {
         (None, Lowering::Bwrap { plan, .. }) => {
-            for line in bwrap::not_held(artifact) {
-                screen.note(&line);
+            if let Some(summary) = fidelity::summary(&artifact.fidelity, "--format text", Accepted::ByChoice)
+            {
+                screen.note(&summary);
             }
             return bwrap::write(artifact, plan, arguments.output.as_deref(), screen);
         }

@@ -71,7 +71,7 @@ pub(super) fn summary(fidelity: &[Enforcement], more: &str, accepted: Accepted) 
             format!("{rules} held less strictly than written, as the policy accepts (see `{more}`)")
         }
         Accepted::ByChoice => {
-            format!("{rules} held less strictly than written, as you choose (-v tells which)")
+            format!("{rules} held less strictly than written, as you choose (see `{more}`)")
         }
     })
 }

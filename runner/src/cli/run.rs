@@ -156,7 +156,8 @@ fn tell_before(prepared: &Prepared, screen: Screen) {
         }
     }
     let accepted = if prepared.backend.is_by_choice() { Accepted::ByChoice } else { Accepted::ByThePolicy };
-    if let Some(summary) = fidelity::summary(&prepared.fidelity, &prepared.more, accepted) {
+    let more = if accepted == Accepted::ByChoice { "fence run -v …" } else { &prepared.more };
+    if let Some(summary) = fidelity::summary(&prepared.fidelity, more, accepted) {
         screen.note(&summary);
     }
     for line in prepared.backend.limits() {
