@@ -70,7 +70,7 @@ pub fn run(
     let signals = Signals::new(&PASSED);
     let blocked = Blocked::new(signals.with(libc::SIGCHLD));
     let terminal = standard.foreground();
-    let child = spawn(program, command, open_at)?;
+    let child = spawn(program, command, open_at, blocked.before)?;
     let pid = child.id().cast_signed();
     if options.standard == launch::Standard::Released {
         sys::release_standard();
@@ -182,7 +182,12 @@ impl Gate {
 }
 
 /// Starts bubblewrap without any variable of the caller's: what is passed on is passed to the command alone.
-fn spawn(program: &Bwrap, inside: &launch::Command, open_at: Vec<(OwnedFd, RawFd)>) -> Result<Child, Error> {
+fn spawn(
+    program: &Bwrap,
+    inside: &launch::Command,
+    open_at: Vec<(OwnedFd, RawFd)>,
+    signals: Signals,
+) -> Result<Child, Error> {
     let numbers: Vec<(RawFd, RawFd)> = open_at.iter().map(|(from, to)| (from.as_raw_fd(), *to)).collect();
     let mut command = std::process::Command::new(&program.path);
     command.env_clear().args(["--args", "9"]);
@@ -192,7 +197,10 @@ fn spawn(program: &Bwrap, inside: &launch::Command, open_at: Vec<(OwnedFd, RawFd
     }
     command.arg("--").arg(text(&inside.program)).args(inside.argv.iter().skip(1).map(text));
     command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
-    join::before_exec(&mut command, move || Ok(join::arrange(&numbers)?));
+    join::before_exec(&mut command, move || {
+        signals.restore();
+        Ok(join::arrange(&numbers)?)
+    });
     let child = command.spawn().map_err(|error| {
         let path = program.path.as_os_str().as_bytes().escape_ascii().to_string();
         failed(&format!("starting `{path}`"), &error.to_string())
