@@ -4,6 +4,7 @@ use fence_compiler::artifact::{Target, compile_for};
 use fence_compiler::fidelity::{Enforced, Enforcement, Level, Mechanism};
 use fence_compiler::host::{FileFacts, Host};
 use fence_compiler::lower::seatbelt::{Run, RunId};
+use fence_compiler::lower::target::Finish;
 use fence_compiler::policy::RuleId;
 
 use crate::machine::{RUN, files, host, policy};
@@ -64,11 +65,23 @@ struct Column {
     machine: fn() -> (Host, FileFacts),
 }
 
-const COLUMNS: [Column; 2] = [
+const COLUMNS: [Column; 4] = [
     Column {
         name: "native",
         about: "fence's own runner on Linux",
         target: || Target::Native,
+        machine: || (linux::host("/home/ada/work"), linux::files(linux::DEBIAN)),
+    },
+    Column {
+        name: "bwrap",
+        about: "`fence run --backend bwrap`: bubblewrap, which fence finishes before the command starts",
+        target: || Target::Bwrap(Finish::ByFence),
+        machine: || (linux::host("/home/ada/work"), linux::files(linux::DEBIAN)),
+    },
+    Column {
+        name: "landlock",
+        about: "`fence run --backend landlock`: Landlock and seccomp alone, where a person chooses that",
+        target: || Target::Landlock(RunId::new(RUN).unwrap()),
         machine: || (linux::host("/home/ada/work"), linux::files(linux::DEBIAN)),
     },
     Column {
