@@ -64,8 +64,9 @@ fn parse(c: &mut Criterion) {
 fn resolving(c: &mut Criterion) {
     let mut group = c.benchmark_group("resolve");
     group.bench_function("default", |b| b.iter(|| resolved(black_box(DEFAULT))));
-    for rules in [100, 1_000, 10_000] {
+    for rules in [100, 1_000, 10_000, 100_000] {
         let text = long(rules);
+        group.sample_size(if rules > 10_000 { 10 } else { 100 });
         group
             .bench_with_input(BenchmarkId::from_parameter(rules), &text, |b, text| b.iter(|| resolved(text)));
     }
@@ -112,6 +113,19 @@ fn lowering(c: &mut Criterion) {
     let host = host();
     let files = files();
     group.bench_function("default", |b| b.iter(|| lower(&policy, &host, &mut files.clone())));
+}
+
+/// All of it: from the text of a policy to a plan.
+fn compiling(c: &mut Criterion) {
+    let mut group = c.benchmark_group("compile");
+    let host = host();
+    let files = files();
+    for name in ["default", "code"] {
+        let text = format!("include {name}\n");
+        group.bench_function(name, |b| {
+            b.iter(|| lower(&resolved(black_box(&text)), &host, &mut files.clone()));
+        });
+    }
 }
 
 fn path(text: &str) -> AbsolutePath {
@@ -173,5 +187,5 @@ fn files() -> FileFacts {
     files
 }
 
-criterion_group!(benches, parse, resolving, deciding, lowering);
+criterion_group!(benches, parse, resolving, deciding, lowering, compiling);
 criterion_main!(benches);

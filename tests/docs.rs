@@ -157,6 +157,94 @@ fn the_sessions_in_the_readme_go_as_printed() {
         .run();
 }
 
+/// What a program of the benchmark prints; `None` if it is not needed here and Python or bash is missing.
+fn benchmark(program: &str, arguments: &[&std::ffi::OsStr]) -> Option<String> {
+    match std::process::Command::new(program).args(arguments).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            Some(String::from_utf8(output.stdout).unwrap())
+        }
+        Err(error) => {
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{program}: {error}");
+            println!("skipped: `{program}` cannot be started: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn the_report_of_the_benchmark_is_what_its_result_renders_to() {
+    let kept = root().join("docs/benchmarks");
+    let fresh = tempfile::tempdir().unwrap();
+    fs::copy(kept.join("benchmark.json"), fresh.path().join("benchmark.json")).unwrap();
+    let script = root().join("benches/whole/report.py");
+    let arguments = [script.as_os_str(), "render".as_ref(), fresh.path().as_os_str()];
+    if benchmark("python3", &arguments).is_none() {
+        return;
+    }
+    let names = |folder: &Path| -> BTreeSet<std::ffi::OsString> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    };
+    assert_eq!(names(fresh.path()), names(&kept));
+    for name in names(&kept) {
+        let same = fs::read(fresh.path().join(&name)).unwrap() == fs::read(kept.join(&name)).unwrap();
+        assert!(
+            same,
+            "docs/benchmarks/{}: run `benches/whole/report.py render docs/benchmarks`",
+            name.display()
+        );
+    }
+}
+
+#[test]
+fn a_result_compared_with_itself_changed_nothing_and_one_that_grew_is_told() {
+    let result = root().join("docs/benchmarks/benchmark.json");
+    let script = root().join("benches/benchmark.sh");
+    let arguments = [script.as_os_str(), "--compare".as_ref(), result.as_os_str(), result.as_os_str()];
+    let Some(table) = benchmark("bash", &arguments) else { return };
+    assert!(table.contains("| `true` | fence | +0.0% | "), "{table}");
+
+    let fresh = tempfile::tempdir().unwrap();
+    let mut slower: serde_json::Value = serde_json::from_slice(&fs::read(&result).unwrap()).unwrap();
+    for time in slower["workloads"][0]["times_ms"]["fence"].as_array_mut().unwrap() {
+        *time = (time.as_f64().unwrap() * 1.5).into();
+    }
+    let file = fresh.path().join("slower.json");
+    fs::write(&file, slower.to_string()).unwrap();
+    let output = std::process::Command::new("bash")
+        .arg(&script)
+        .arg("--compare")
+        .args([&result, &file])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        told.contains("| `true` | fence | +50.0% | ")
+            && told.contains("grew by more than 10 %: true (fence)"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_benchmark_says_of_itself_what_the_document_and_the_workflow_use() {
+    let script = root().join("benches/benchmark.sh");
+    let Some(help) = benchmark("bash", &[script.as_os_str(), "--help".as_ref()]) else { return };
+    let document = fs::read_to_string(root().join("docs/benchmarking.md")).unwrap();
+    assert!(
+        document.contains(&format!("```text\n{help}```")),
+        "docs/benchmarking.md shows another help:\n{help}"
+    );
+    let workflow = fs::read_to_string(root().join(".github/workflows/benchmark.yml")).unwrap();
+    for line in workflow.lines().chain(document.lines()).filter(|line| line.contains("benchmark.sh ")) {
+        let words = line.split("benchmark.sh ").nth(1).unwrap().split('#').next().unwrap().split_whitespace();
+        for option in words.filter(|word| word.starts_with('-')).map(|word| word.trim_end_matches('`')) {
+            let known = help.split([' ', ',', '\n']).any(|word| word == option);
+            assert!(known, "`{option}` is no option of the benchmark: {line}");
+        }
+    }
+}
+
 /// Whether fence can make a sandbox here; else what it says.
 fn can_run() -> Result<(), String> {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_fence"))
