@@ -3,6 +3,8 @@
 
 #[allow(dead_code, unused_imports)]
 mod harness;
+#[path = "work/matrix.rs"]
+mod matrix;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     suite.add("cargo fetches crates and builds with them", &Person::oneself(), move || {
         fetch(&Scene::new(&ground, &Person::oneself(), &[], &[]))
     });
+    matrix::add(&mut suite);
     suite.run()
 }
 
