@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn many_names_in_a_small_directory_are_answered_by_its_listing_as_by_looks() {
         let paths: Vec<AbsolutePath> = (0..1000).map(|number| path(&format!("/home/{number}"))).collect();
-        let present = |number: usize| number % 97 == 0;
+        let present = |number: usize| number.is_multiple_of(97);
         let mut tree = FileFacts::default();
         for (number, path) in paths.iter().enumerate().filter(|(number, _)| present(*number)) {
             let link = Entry::Link(LinkText::new(b"0"));
