@@ -7,12 +7,14 @@ use super::atlas::{Atlas, Follow, PlaceId, Walk};
 use super::calls::CHANGING;
 use super::claims::{Claim, ClaimKind, Claims, Findings, is_for_linux};
 use super::coverage::Side;
+use super::network::opens_every_ssh;
 use super::report::Cause;
 use crate::bytes::AbsolutePath;
 use crate::cover::PROGRAM_DIRECTORIES;
 use crate::fidelity::Mechanism;
 use crate::host::{Entry, Host, Support};
 use crate::pattern::{CommandPattern, NamePattern, ProgramPattern, Variable};
+use crate::plan::NetworkPlan;
 use crate::policy::{Acceptance, Effect, Item, NameAction, Policy, Rule, Subject};
 
 const ELSEWHERE: &str =
@@ -45,18 +47,10 @@ pub(super) fn judge<'p>(
     atlas: &mut Atlas<'_>,
     claims: &mut Claims<'p>,
     findings: &mut Findings,
-) -> Starts {
+    starts: Starts,
+) {
     let any_allowed = allows(policy).next().is_some();
     let every_allowed = allows(policy).any(opens_everything);
-    let starts = match &host.features.mediation {
-        _ if !any_allowed || every_allowed && closing(policy).next().is_none() => Starts::Free,
-        // Whoever traces changes what was judged: a policy may prefer that where it insists on no rule.
-        Support::Yes if every_allowed && opens_changing(policy) && closing(policy).all(accepts_less) => {
-            Starts::Unjudged
-        }
-        Support::Yes => Starts::Judged,
-        Support::No(_) => Starts::Unjudged,
-    };
     let mut commands = Commands { starts, directories: None, host, values, atlas, claims, findings };
     for (number, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| is_for_linux(rule)) {
         let Subject::Run { items, except } = &rule.subject else { continue };
@@ -78,7 +72,32 @@ pub(super) fn judge<'p>(
             }
         }
     }
-    starts
+}
+
+/// Whether starts are judged: where rules close commands or list them, or say what an `ssh` may be asked.
+pub(super) fn starts(policy: &Policy, host: &Host, network: &NetworkPlan) -> Starts {
+    let any_allowed = allows(policy).next().is_some();
+    let every_allowed = allows(policy).any(opens_everything);
+    let commands = any_allowed && (!every_allowed || closing(policy).next().is_some());
+    let ssh = *network != NetworkPlan::Isolated && ssh_rules(policy).any(|rule| !opens_every_ssh(rule));
+    match &host.features.mediation {
+        _ if !commands && !ssh => Starts::Free,
+        // Whoever traces changes what was judged: a policy may prefer that where it insists on no rule.
+        Support::Yes
+            if opens_changing(policy)
+                && every_allowed
+                && closing(policy).all(accepts_less)
+                && ssh_rules(policy).all(|rule| opens_every_ssh(rule) || accepts_less(rule)) =>
+        {
+            Starts::Unjudged
+        }
+        Support::Yes => Starts::Judged,
+        Support::No(_) => Starts::Unjudged,
+    }
+}
+
+fn ssh_rules(policy: &Policy) -> impl Iterator<Item = &Rule> {
+    policy.rules.iter().filter(|rule| is_for_linux(rule) && matches!(rule.subject, Subject::Ssh { .. }))
 }
 
 fn closing(policy: &Policy) -> impl Iterator<Item = &Rule> {

@@ -59,7 +59,9 @@ pub(super) fn lower(
         Err(_) => atlas.place(&host.cwd),
     };
     let mut claims = claims::gather(policy, host, &values, &mut atlas, &mut findings);
-    let starts = commands::judge(policy, host, &values, &mut atlas, &mut claims, &mut findings);
+    let network = NetworkPlan::Isolated;
+    let starts = commands::starts(policy, host, &network);
+    commands::judge(policy, host, &values, &mut atlas, &mut claims, &mut findings, starts);
     unset::judge(policy, Platform::Linux, &values, &mut findings);
     let devices = devices::allowed(policy, &values, &mut atlas, &claims, &mut findings);
     let plan = region::plan(&claims, cwd, &mut atlas, OwnTmp::Beside);
@@ -81,7 +83,6 @@ pub(super) fn lower(
 
     features::judge(policy, &host.features, &mut findings);
     let open = names::open_calls(policy, starts, &mut findings);
-    let network = NetworkPlan::Isolated;
     judge_network(policy, &mut findings);
     let environment = environment::plan(policy, host, &values, &network, &mut findings);
     let code = if writable_executable { WritableCode::Somewhere } else { WritableCode::Nowhere };

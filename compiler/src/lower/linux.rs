@@ -70,11 +70,12 @@ fn mounted(target: &LinuxTarget, policy: &Policy, host: &Host, files: &mut dyn F
     };
 
     let mut claims = claims::gather(policy, host, &values, &mut atlas, &mut findings);
-    let starts = commands::judge(policy, host, &values, &mut atlas, &mut claims, &mut findings);
+    let network = network::plan(policy, host, &values);
+    let starts = commands::starts(policy, host, &network);
+    commands::judge(policy, host, &values, &mut atlas, &mut claims, &mut findings, starts);
     unset::judge(policy, Platform::Linux, &values, &mut findings);
     sockets::close(host, &mut atlas, &mut claims, &mut findings);
     let devices = devices::allowed(policy, &values, &mut atlas, &claims, &mut findings);
-    let network = network::plan(policy, host, &values);
     let sought = naming::seek(&network, &mut atlas);
     let plan = region::plan(&claims, cwd, &mut atlas, OwnTmp::Mounted);
     let chart = atlas.chart();
@@ -90,7 +91,7 @@ fn mounted(target: &LinuxTarget, policy: &Policy, host: &Host, files: &mut dyn F
 
     features::judge(policy, &host.features, &mut findings);
     let open = names::open_calls(policy, starts, &mut findings);
-    network::judge(policy, &network, &mut findings);
+    network::judge(policy, &network, starts, &mut findings);
     let environment = environment::plan(policy, host, &values, &network, &mut findings);
     let code = if file_tree.writable_executable { WritableCode::Somewhere } else { WritableCode::Nowhere };
     let (memfd, memory_files) = features::memory_files(&host.features, code);

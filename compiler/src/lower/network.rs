@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::claims::{Findings, is_for_linux};
+use super::commands::Starts;
 use super::report::{Cause, Report};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fidelity::Mechanism;
@@ -21,6 +22,9 @@ const OWN_LOOPBACK: &str = "loopback stays the sandbox's own; `localhost:PORT` o
 const NAMES_LIE_THERE: &str = "addresses of 198.18.0.0/15 stand for names inside: {}";
 const NO_TLS: &str = "requests cannot be seen in TLS, so connections to these hosts are only let through where they are plain HTTP: {}";
 const SSH_UNJUDGED: &str = "nothing judges what an ssh inside is asked to do: {}";
+
+const SSH_OTHERS: &str =
+    "what is judged is OpenSSH's `ssh`, not another program that speaks its protocol: {}";
 
 /// The network of a policy: isolated if nothing may be connected to.
 pub(super) fn plan(policy: &Policy, host: &Host, values: &BTreeMap<Variable, Vec<u8>>) -> NetworkPlan {
@@ -111,7 +115,7 @@ fn smallest(policy: &Policy, kind: LimitKind) -> Option<u64> {
 }
 
 /// Reports how rules about the network are enforced.
-pub(super) fn judge(policy: &Policy, network: &NetworkPlan, findings: &mut Findings) {
+pub(super) fn judge(policy: &Policy, network: &NetworkPlan, starts: Starts, findings: &mut Findings) {
     for (number, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| is_for_linux(rule)) {
         let Some(report) = findings.reports.get_mut(number) else { continue };
         match &rule.subject {
@@ -134,6 +138,19 @@ pub(super) fn judge(policy: &Policy, network: &NetworkPlan, findings: &mut Findi
                     report.by(Mechanism::Absence);
                     if *network == NetworkPlan::Isolated {
                         report.note("{} opens nothing: there are no connections", "ssh *");
+                    }
+                }
+                (_, NetworkPlan::Judged(_)) if starts == Starts::Judged => {
+                    by_network(network, report);
+                    report.by(Mechanism::Mediator);
+                    for item in items {
+                        report.note(SSH_OTHERS, &item.text);
+                    }
+                }
+                (Effect::Allow, NetworkPlan::Isolated) => {
+                    by_network(network, report);
+                    for item in items {
+                        report.note("opens nothing, as no connection is allowed: {}", &item.text);
                     }
                 }
                 (Effect::Allow, _) => {
@@ -182,9 +199,12 @@ fn by_network(network: &NetworkPlan, report: &mut Report) {
     report.by(Mechanism::Namespace);
 }
 
-fn opens_every_ssh(rule: &Rule) -> bool {
-    let Subject::Ssh { items, .. } = &rule.subject else { return false };
-    items.iter().all(|item| item.pattern.host == HostPattern::Any && item.pattern.command.is_none())
+/// Whether it is `allow ssh *`.
+pub(super) fn opens_every_ssh(rule: &Rule) -> bool {
+    let Subject::Ssh { items, except } = &rule.subject else { return false };
+    rule.effect == Effect::Allow
+        && except.is_empty()
+        && items.iter().all(|item| item.pattern.host == HostPattern::Any && item.pattern.command.is_none())
 }
 
 /// The reports of secrets, of upstream proxies, and of the `tls` setting.

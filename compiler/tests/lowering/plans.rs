@@ -219,6 +219,29 @@ fn nothing_is_judged_where_everything_may_be_started_or_nothing() {
 }
 
 #[test]
+fn what_an_ssh_is_asked_is_judged_where_rules_are_about_it_and_something_connects() {
+    let told = |text: &str, mediation: Support| {
+        let mut host = host("/home/ada/work");
+        host.features.mediation = mediation;
+        let lowered = check(text, &host, &files(DEBIAN));
+        let codes: Vec<String> = lowered.diagnostics.iter().map(|found| found.code.to_string()).collect();
+        let told = lowered.fidelity.last().unwrap();
+        (lowered.plan.mediated.len(), told.level, told.by.contains(&Mechanism::Mediator), codes)
+    };
+    let connect = |rule: &str| format!("allow connect example.org:22\n{rule}");
+    let no = || Support::No("a test".into());
+    assert_eq!(told(&connect("allow ssh *"), Support::Yes), (0, Level::Exact, false, vec![]));
+    for rule in ["allow ssh example.org", "deny ssh example.org", "never ssh \"example.org rm\""] {
+        assert_eq!(told(&connect(rule), Support::Yes), (1, Level::Exact, true, vec![]), "{rule}");
+        assert_eq!(told(rule, Support::Yes), (0, Level::Exact, false, vec![]), "{rule}");
+    }
+    assert_eq!(told(&connect("allow ssh example.org"), no()).3, ["E0702"]);
+    assert_eq!(told(&connect("deny ssh example.org"), no()).1, Level::Weaker);
+    let traced = connect("allow syscall ptrace\nallow run *\ndeny ssh example.org");
+    assert_eq!(told(&traced, Support::Yes).3, ["E0709"]);
+}
+
+#[test]
 fn what_changes_commands_that_are_judged_is_closed() {
     let closes = |text: &str| {
         let lowered = check(text, &host("/home/ada/work"), &files(DEBIAN));

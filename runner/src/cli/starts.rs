@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::index::Index;
-use fence_compiler::pattern::{NamePattern, ProgramPattern};
+use fence_compiler::pattern::{DomainName, HostPattern, NamePattern, ProgramPattern};
 use fence_compiler::plan::Mediated;
-use fence_compiler::policy::{Effect, Policy, Subject};
-use fence_compiler::question::{Platform, Question, Reason, Verdict};
+use fence_compiler::policy::{Effect, Policy, Rule, Subject};
+use fence_compiler::question::{Decision, Destination, Platform, Question, Reason, Verdict};
 use fence_compiler::world::World;
 
 use super::remedy::remedy;
@@ -20,7 +20,7 @@ use super::screen::Screen;
 use super::serving;
 use crate::audit::{Event, EventSource, Log, visible};
 use crate::launch::{Arbiter, Asked, Refused, Role};
-use crate::preflight::{Refusal, Ways, told, world};
+use crate::preflight::{Refusal, Ways, ssh, told, world};
 use crate::proxy::{self, Summary};
 
 /// How often the same refusal is written down.
@@ -32,6 +32,7 @@ const MOST: usize = 1024;
 pub(super) struct Starts<'a> {
     prepared: &'a Prepared,
     index: Index<'a>,
+    ssh: Ssh,
     /// The world that every question is asked in, but for the links on its way.
     world: World,
     log: Option<Log>,
@@ -53,7 +54,8 @@ impl<'a> Starts<'a> {
         let log = log.map(Log::open).transpose()?;
         let world = world(&prepared.host, &prepared.policy, &[], Ways::Programs);
         let index = Index::new(&prepared.policy);
-        Ok(Some(Starts { prepared, index, world, log, screen, refused: BTreeMap::new(), beyond: 0 }))
+        let ssh = Ssh::of(&prepared.policy);
+        Ok(Some(Starts { prepared, index, ssh, world, log, screen, refused: BTreeMap::new(), beyond: 0 }))
     }
 
     fn policy(&self) -> &'a Policy {
@@ -100,6 +102,9 @@ impl Arbiter for Starts<'_> {
                 }
             }
         }
+        if self.ssh == Ssh::Judged {
+            found.extend(directories.iter().filter_map(|directory| program(&directory.join("ssh"))));
+        }
         found.sort_unstable();
         found.dedup();
         found
@@ -118,6 +123,48 @@ impl Arbiter for Starts<'_> {
             (Verdict::Allowed, _, _) | (_, Role::Interpreter, Reason::NothingAllows) => Ok(()),
             _ => Err(Refusal { action: "run", item: told(&asked.start.argv), decision }),
         }
+    }
+
+    fn homes(&self) -> Option<Vec<AbsolutePath>> {
+        if self.ssh == Ssh::Unjudged {
+            return None;
+        }
+        let own = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
+        let own = own.and_then(|own| AbsolutePath::new(own.dir.as_os_str().as_bytes()));
+        let mut homes = vec![self.prepared.host.person.home.clone()];
+        homes.extend(own.filter(|own| !homes.contains(own)));
+        Some(homes)
+    }
+
+    fn judge_ssh(&self, argv: &[String], settings: &[String]) -> Result<(), Refusal> {
+        let asked = match ssh::remote(argv, settings) {
+            Ok(Some(asked)) => asked,
+            Ok(None) => return Ok(()),
+            Err(why) => return Err(unclear(told(argv), why)),
+        };
+        if asked.text == ssh::Text::Unknown && closes_commands(self.policy()) {
+            return Err(unclear(
+                told(argv),
+                "what the other machine would be asked cannot be read".to_owned(),
+            ));
+        }
+        let address: Option<std::net::IpAddr> = asked.host.parse().ok();
+        let name = match address {
+            Some(_) => None,
+            None => match DomainName::new(&asked.host) {
+                Ok(name) => Some(name),
+                Err(_) => return Err(unclear(told(argv), "the host it is for is no name".to_owned())),
+            },
+        };
+        for command in asked.commands {
+            let destination = Destination { name: name.clone(), address, port: asked.port };
+            let item = format!("{} {}", asked.host, told(&command)).trim_end().to_owned();
+            let decision = self.index.decide(&self.world, &Question::Ssh { destination, command });
+            if decision.verdict == Verdict::Denied {
+                return Err(Refusal { action: "ssh", item, decision });
+            }
+        }
+        Ok(())
     }
 
     fn refused(&mut self, refused: Refused) {
@@ -158,6 +205,47 @@ impl Arbiter for Starts<'_> {
         let mut refused: Vec<proxy::Refused> = std::mem::take(&mut self.refused).into_values().collect();
         refused.sort_by(|a, b| b.times.cmp(&a.times).then_with(|| a.told.cmp(&b.told)));
         serving::tell(&Summary { connections: 0, refused, beyond: self.beyond }, self.screen);
+    }
+}
+
+/// Whether what an `ssh` asks of other machines is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ssh {
+    Judged,
+    Unjudged,
+}
+
+impl Ssh {
+    /// It is where a rule says more than `allow ssh *`.
+    fn of(policy: &Policy) -> Ssh {
+        let says_more = |rule: &Rule| match &rule.subject {
+            Subject::Ssh { items, except } => {
+                rule.effect != Effect::Allow
+                    || !except.is_empty()
+                    || items
+                        .iter()
+                        .any(|item| item.pattern.host != HostPattern::Any || item.pattern.command.is_some())
+            }
+            _ => false,
+        };
+        if policy.rules.iter().any(says_more) { Ssh::Judged } else { Ssh::Unjudged }
+    }
+}
+
+/// Whether a rule closes commands on other machines.
+fn closes_commands(policy: &Policy) -> bool {
+    policy.rules.iter().filter(|rule| rule.effect != Effect::Allow).any(|rule| match &rule.subject {
+        Subject::Ssh { items, .. } => items.iter().any(|item| item.pattern.command.is_some()),
+        _ => false,
+    })
+}
+
+fn unclear(item: String, why: String) -> Refusal {
+    let reason = Reason::AlwaysClosed(why);
+    Refusal {
+        action: "ssh",
+        item,
+        decision: Decision { verdict: Verdict::Denied, reason, assumptions: Vec::new() },
     }
 }
 

@@ -20,6 +20,16 @@ pub trait Arbiter {
     /// It may not.
     fn judge(&self, asked: &Asked) -> Result<(), Refusal>;
 
+    /// The homes that an `ssh` takes settings from, if what it asks of other machines is to be judged.
+    fn homes(&self) -> Option<Vec<AbsolutePath>>;
+
+    /// Whether an `ssh` with these arguments and settings may be started.
+    ///
+    /// # Errors
+    ///
+    /// It may not, or nobody can tell what it would ask.
+    fn judge_ssh(&self, argv: &[String], settings: &[String]) -> Result<(), Refusal>;
+
     /// Takes note of a start that was refused.
     fn refused(&mut self, refused: Refused);
 

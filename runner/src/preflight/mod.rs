@@ -6,6 +6,7 @@
 mod judge;
 mod lookup;
 mod shell;
+pub(crate) mod ssh;
 mod world;
 mod wrapper;
 

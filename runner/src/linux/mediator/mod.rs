@@ -13,6 +13,7 @@ mod known;
 mod memory;
 mod place;
 mod program;
+mod settings;
 mod start;
 mod watch;
 

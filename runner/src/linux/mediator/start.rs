@@ -1,11 +1,13 @@
 //! A start of a program: what was asked for, what it comes down to, and whether it is allowed.
 
+use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::question::{Decision, Reason, Start, Verdict};
 use nix::errno::Errno;
 
 use super::known::Known;
 use super::place::{Found, Ground, Look, path_of, walk};
 use super::program::{Program, loaded};
+use super::settings::texts;
 use crate::launch::{Arbiter, Asked, Role};
 use crate::preflight::Refusal;
 
@@ -68,7 +70,7 @@ impl Judge<'_> {
                 return Err(Stopped::Failed(Errno::EACCES));
             }
             let program = Program::of(&found)?;
-            self.ask(role, called(ground, &name), &found, &argv)?;
+            self.ask(ground, role, called(ground, &name), &found, &argv)?;
             match program {
                 Program::Other => return Ok(planned(&found, &argv)),
                 Program::Loader => {
@@ -98,17 +100,17 @@ impl Judge<'_> {
     ) -> Result<(), Stopped> {
         let named = walk(ground, name, Look::Plain).ok();
         if named.as_ref().is_some_and(|named| named.identity() == program.identity()) {
-            self.ask(Role::Command, called(ground, name), program, argv)?;
+            self.ask(ground, Role::Command, called(ground, name), program, argv)?;
         } else {
             let own = program.path.as_ref().map(|path| path.as_bytes().to_vec()).unwrap_or_default();
-            self.ask(Role::Interpreter, own, program, argv)?;
+            self.ask(ground, Role::Interpreter, own, program, argv)?;
             // What the kernel puts before the arguments of a script: its interpreter, and one argument at most.
             let at = argv.iter().skip(1).take(2).position(|word| word == name).map(|at| at + 1);
             let (Some(at), Some(script)) = (at, named) else {
                 return Err(closed(name, "what is executed is not what was asked for"));
             };
             let argv: Vec<Vec<u8>> = argv.iter().skip(at).cloned().collect();
-            self.ask(Role::Command, called(ground, name), &script, &argv)?;
+            self.ask(ground, Role::Command, called(ground, name), &script, &argv)?;
         }
         if Program::of(program)? == Program::Loader {
             self.through_loader(ground, argv)?;
@@ -124,7 +126,7 @@ impl Judge<'_> {
             return Err(closed(name, "a loader that looks for a program by its name may find any"));
         }
         let found = walk(ground, name, Look::Seals)?;
-        self.ask(Role::Command, called(ground, name), &found, &argv)?;
+        self.ask(ground, Role::Command, called(ground, name), &found, &argv)?;
         if !found.sealed {
             return Err(closed(
                 name,
@@ -134,7 +136,14 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn ask(&mut self, role: Role, asked: Vec<u8>, found: &Found, argv: &[Vec<u8>]) -> Result<(), Stopped> {
+    fn ask(
+        &mut self,
+        ground: &Ground,
+        role: Role,
+        asked: Vec<u8>,
+        found: &Found,
+        argv: &[Vec<u8>],
+    ) -> Result<(), Stopped> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let start = Start {
             asked: text(&asked),
@@ -143,7 +152,14 @@ impl Judge<'_> {
         };
         let mut question = Asked { start, role, links: found.links.clone() };
         self.arbiter.judge(&question).map_err(Stopped::Refused)?;
-        for path in self.known.names(found) {
+        let aliases = self.known.names(found);
+        if is_ssh(&question.start, &aliases)
+            && let Some(homes) = self.arbiter.homes()
+        {
+            let settings = texts(ground, &homes).map_err(|why| refusal("ssh", b"ssh", &why))?;
+            self.arbiter.judge_ssh(&question.start.argv, &settings).map_err(Stopped::Refused)?;
+        }
+        for path in aliases {
             if Some(&path) != found.path.as_ref() {
                 question.start.resolved = Some(path);
                 self.arbiter.judge(&question).map_err(Stopped::Refused)?;
@@ -171,11 +187,23 @@ fn called(ground: &Ground, name: &[u8]) -> Vec<u8> {
     }
 }
 
+/// Whether it is OpenSSH's `ssh` that is started, under any name.
+fn is_ssh(start: &Start, aliases: &[AbsolutePath]) -> bool {
+    let called = [Some(&start.asked), start.argv.first()];
+    let mut paths = start.resolved.iter().chain(aliases);
+    called.into_iter().flatten().any(|name| name.rsplit('/').next() == Some("ssh"))
+        || paths.any(|path| path.name() == Some(b"ssh"))
+}
+
 /// A refusal that no rule is the reason of.
 pub(super) fn closed(name: &[u8], why: &str) -> Stopped {
+    refusal("run", name, why)
+}
+
+fn refusal(action: &'static str, name: &[u8], why: &str) -> Stopped {
     let reason = Reason::AlwaysClosed(why.to_owned());
     Stopped::Refused(Refusal {
-        action: "run",
+        action,
         item: String::from_utf8_lossy(name).into_owned(),
         decision: Decision { verdict: Verdict::Denied, reason, assumptions: Vec::new() },
     })
