@@ -52,9 +52,9 @@ fn contradicted(reading: Reading) -> Vec<String> {
     let mut wrong = Vec::new();
     for fact in facts() {
         let text = format!("(version 1)\n{}", fact.profile);
-        let verdict = match Profile::new(&text, &BTreeMap::new(), &table) {
+        let verdict = match Profile::new(&text, &BTreeMap::new(), table) {
             Err(_) => "error",
-            Ok(profile) if profile.allows(&table, fact.operation, &request(fact.request), reading) => "allow",
+            Ok(profile) if profile.allows(table, fact.operation, &request(fact.request), reading) => "allow",
             Ok(_) => "deny",
         };
         if verdict != fact.verdict {

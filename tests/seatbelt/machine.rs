@@ -131,7 +131,7 @@ impl Lowered {
 
 pub fn read(text: &str) -> Profile {
     let parameters = BTreeMap::from([("PROXY", "localhost:4711")]);
-    Profile::new(text, &parameters, &catalina()).unwrap_or_else(|error| panic!("{error}\n{text}"))
+    Profile::new(text, &parameters, catalina()).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 pub fn lower(policy: Policy, host: Host, files: FileFacts) -> Lowered {

@@ -61,7 +61,7 @@ fn answers(profile: &Profile) -> Vec<bool> {
     let table = catalina();
     questions()
         .iter()
-        .map(|(operation, request)| profile.allows(&table, operation, request, Reading::likely()))
+        .map(|(operation, request)| profile.allows(table, operation, request, Reading::likely()))
         .collect()
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -105,13 +106,16 @@ impl Request {
 }
 
 /// The rules that name an operation, then those that name what it falls back to, and so on.
-type Levels = Vec<Vec<usize>>;
+pub type Levels = Vec<Vec<usize>>;
+
+/// The operation, and the two readings that its levels hang on.
+type LevelsKey = (&'static str, bool, bool);
 
 /// A profile, read.
 #[derive(Clone, Debug)]
 pub struct Profile {
     rules: Vec<Rule>,
-    levels: RefCell<BTreeMap<(String, bool, bool), Levels>>,
+    levels: RefCell<BTreeMap<LevelsKey, Rc<Levels>>>,
 }
 
 /// One rule.
@@ -204,43 +208,39 @@ impl Profile {
         matching: &[bool],
         reading: Reading,
     ) -> (bool, Option<&str>) {
-        let last = |wanted: &[usize]| wanted.iter().rev().copied().find(|index| matching[*index]);
-        let found = self.levels(table, operation, reading, |levels| match reading.precedence {
-            Precedence::TwoLevels => levels.iter().find_map(|level| last(level)),
-            Precedence::LastMatch => levels.iter().filter_map(|level| last(level)).max(),
-        });
-        match found {
+        let levels = self.levels(table, operation, reading.open_by_default, reading.links_are_writes);
+        match last(&levels, matching, reading.precedence) {
             Some(index) => (self.rules[index].allows, self.rules[index].message.as_deref()),
             None => (table.built_in(operation) == BuiltIn::Allow, None),
         }
     }
 
     /// The rules that name an operation, those that name what it falls back to, and so on; found once.
-    fn levels<T>(
+    pub fn levels(
         &self,
         table: &Table,
         operation: &str,
-        reading: Reading,
-        then: impl FnOnce(&[Vec<usize>]) -> T,
-    ) -> T {
-        assert!(table.has(operation), "{operation}");
-        let key = (operation.to_owned(), reading.links_are_writes, reading.open_by_default);
+        open_by_default: bool,
+        links_are_writes: bool,
+    ) -> Rc<Levels> {
+        let operation = table.name(operation).unwrap_or_else(|| panic!("{operation}"));
+        let key = (operation, links_are_writes, open_by_default);
         let mut known = self.levels.borrow_mut();
         let levels = known.entry(key).or_insert_with(|| {
             let mut chain = table.chain(operation);
-            if reading.links_are_writes && matches!(operation, "file-link" | "file-clone") {
+            if links_are_writes && matches!(operation, "file-link" | "file-clone") {
                 chain.extend(table.chain("file-write*"));
             }
-            if !reading.open_by_default && chain.last() != Some(&"default") {
+            if !open_by_default && chain.last() != Some(&"default") {
                 chain.push("default");
             }
             let named = |name: &&str| -> Vec<usize> {
                 let names = |rule: &Rule| rule.operations.iter().any(|named| named == name);
                 (0..self.rules.len()).filter(|index| names(&self.rules[*index])).collect()
             };
-            chain.iter().map(named).collect()
+            Rc::new(chain.iter().map(named).collect())
         });
-        then(levels)
+        Rc::clone(levels)
     }
 
     /// Which rules' filters match.
@@ -250,6 +250,15 @@ impl Profile {
             .iter()
             .map(|rule| rule.filters.is_empty() || rule.filters.iter().any(|filter| asked.by(filter)))
             .collect()
+    }
+}
+
+/// The rule that decides, of those that match.
+pub fn last(levels: &Levels, matching: &[bool], precedence: Precedence) -> Option<usize> {
+    let last = |wanted: &[usize]| wanted.iter().rev().copied().find(|index| matching[*index]);
+    match precedence {
+        Precedence::TwoLevels => levels.iter().find_map(|level| last(level)),
+        Precedence::LastMatch => levels.iter().filter_map(|level| last(level)).max(),
     }
 }
 

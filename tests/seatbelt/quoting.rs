@@ -170,7 +170,7 @@ fn a_name_is_a_literal_or_an_error() {
         assert_eq!(self::shape(&lowered.plan().profile), shape, "{shown}");
         let profile = read(&lowered.plan().profile);
         let asked = |at: &AbsolutePath| {
-            profile.allows(&table, "file-read-data", &Request::path(at.as_bytes()), Reading::likely())
+            profile.allows(table, "file-read-data", &Request::path(at.as_bytes()), Reading::likely())
         };
         assert!(asked(&cwd) && asked(&cwd.join(b"x")), "{shown}");
         assert!(!asked(&cwd.join(b"s")) && !asked(&cwd.join(b"S")), "{shown}");
@@ -225,10 +225,10 @@ fn every_accepted_text_is_read_back() {
     let profile = &lowered.plan().profile;
     assert!(!profile.contains("(regex #\""), "{profile}");
     for raw in [RawEnd::FirstQuote, RawEnd::UnescapedQuote] {
-        let found = crate::profile::Profile::with_raw_strings(profile, &Default::default(), &catalina(), raw)
-            .unwrap();
+        let found =
+            crate::profile::Profile::with_raw_strings(profile, &Default::default(), catalina(), raw).unwrap();
         let request = Request::path(b"/srv/q\"u\\o");
-        assert!(found.allows(&catalina(), "file-read-data", &request, Reading::likely()));
+        assert!(found.allows(catalina(), "file-read-data", &request, Reading::likely()));
         assert!(found.rules().iter().all(|rule| !matches!(rule.filters.first(), Some(Filter::Prefix(_)))));
     }
 }

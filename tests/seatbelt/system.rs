@@ -54,7 +54,7 @@ impl Tree {
 /// A process under a profile, in one reading.
 pub struct System<'a> {
     pub profile: &'a Profile,
-    pub table: Table,
+    pub table: &'static Table,
     pub reading: Reading,
     /// What was asked before.
     known: RefCell<BTreeMap<(&'static str, String), bool>>,
@@ -71,7 +71,7 @@ impl<'a> System<'a> {
             return *known;
         }
         let request = Request::path(path.as_bytes());
-        let answer = self.profile.allows(&self.table, operation, &request, self.reading);
+        let answer = self.profile.allows(self.table, operation, &request, self.reading);
         self.known.borrow_mut().insert(key, answer);
         answer
     }
@@ -226,7 +226,7 @@ impl<'a> System<'a> {
 fn calls_ask_about_what_they_touch() {
     let text = "(version 1)\n(deny default)\n(allow file-read* file-write* process-exec* network* (subpath \"/w\"))\n\
                 (deny file-read* (literal \"/w/closed\"))\n(deny file-write-unlink (literal \"/w/kept\"))";
-    let profile = Profile::new(text, &BTreeMap::new(), &catalina()).unwrap();
+    let profile = Profile::new(text, &BTreeMap::new(), catalina()).unwrap();
     let tree = Tree::default()
         .with("/w/f", Kind::File)
         .with("/w/kept", Kind::File)

@@ -1,6 +1,7 @@
 //! The operations of one release of macOS: which falls back to which, and what holds where nothing is said.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// What holds for an operation that falls back to none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +21,12 @@ struct Row {
 }
 
 /// The operations of macOS 10.15.
-pub fn catalina() -> Table {
+pub fn catalina() -> &'static Table {
+    static TABLE: LazyLock<Table> = LazyLock::new(read);
+    &TABLE
+}
+
+fn read() -> Table {
     let mut rows = BTreeMap::new();
     for line in include_str!("operations-10.15.tsv").lines() {
         let cells: Vec<&'static str> = line.split('\t').collect();
@@ -55,6 +61,11 @@ impl Table {
         let chain = self.chain(operation);
         let last = chain.last().and_then(|last| self.rows.get(last));
         last.and_then(|row| row.built_in).unwrap_or(BuiltIn::Deny)
+    }
+
+    /// An operation, if there is one of that name.
+    pub fn name(&self, operation: &str) -> Option<&'static str> {
+        self.rows.get_key_value(operation).map(|(name, _)| *name)
     }
 
     pub fn has(&self, operation: &str) -> bool {

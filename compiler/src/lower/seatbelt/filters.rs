@@ -248,6 +248,8 @@ fn literally(path: &AbsolutePath) -> Result<String, Unquotable> {
 const ANY_DEPTH: &str = "(/[^/]+)*";
 /// Any characters of one name.
 const STAR: &str = "[^/]*";
+/// A whole name.
+const NAME: &str = "/[^/]+";
 /// One character that every reading takes for one.
 const ONE: &str = "[ -.0-~]";
 /// A name that holds a character which some readings take for several.
@@ -257,6 +259,7 @@ fn opening_component(component: &Component) -> (String, Fit) {
     match component {
         Component::AnyDepth => (ANY_DEPTH.to_owned(), Fit::Exact),
         Component::Literal(name) => (format!("/{}", escaped(name)), Fit::Exact),
+        Component::Glob(glob) if is_any_name(glob) => (NAME.to_owned(), Fit::Exact),
         Component::Glob(Glob(pieces)) => {
             let mut text = String::from("/");
             let mut fit = Fit::Exact;
@@ -280,6 +283,11 @@ fn opening_component(component: &Component) -> (String, Fit) {
     }
 }
 
+/// Whether a pattern is every name: none is empty, so that `/*` is not `/` itself.
+fn is_any_name(Glob(pieces): &Glob) -> bool {
+    pieces.iter().all(|piece| matches!(piece, GlobPiece::Star))
+}
+
 fn within(ranges: &[(char, char)], c: char) -> bool {
     ranges.iter().any(|(from, to)| *from <= c && c <= *to)
 }
@@ -299,6 +307,7 @@ fn closing_component(component: &Component) -> (String, Fit) {
     let (text, fit) = match component {
         Component::AnyDepth => return (ANY_DEPTH.to_owned(), Fit::Exact),
         Component::Literal(name) => closing_name(name),
+        Component::Glob(glob) if is_any_name(glob) => return (NAME.to_owned(), Fit::Exact),
         Component::Glob(glob) => closing_glob(glob),
     };
     (format!("/{text}"), fit)
@@ -382,6 +391,7 @@ mod tests {
     #[test]
     fn what_opens_is_spelled_as_it_is() {
         assert_eq!(shown(&opening(&place("/a.b/c")).unwrap()), ["\"/a.b/c\"", "\"/a.b/c\""]);
+        assert_eq!(shown(&opening(&place("/*")).unwrap()), ["\"^/[^/]+(/|$)\""]);
         let glob = opening(&place("/a.b/**/x*")).unwrap();
         assert_eq!(shown(&glob), ["\"^/a\\\\.b(/[^/]+)*/x[^/]*(/|$)\""]);
     }

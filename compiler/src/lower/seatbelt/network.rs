@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use super::super::claims::Findings;
 use super::super::report::{Cause, Report};
@@ -199,9 +200,14 @@ fn ports(ranges: &[PortRange], is_open: impl Fn(u16) -> bool) -> Ports {
     let mut closed = Vec::new();
     for (index, low) in edges.iter().enumerate() {
         let high = edges.get(index + 1).map_or(u16::MAX, |next| next - 1);
-        if is_open(*low) { open.extend(*low..=high) } else { closed.extend(*low..=high) }
+        if is_open(*low) { &mut open } else { &mut closed }.push(*low..=high);
     }
-    if open.len() > closed.len() { Ports::AllBut(closed) } else { Ports::Only(open) }
+    let size = |ranges: &[RangeInclusive<u16>]| ranges.iter().map(ExactSizeIterator::len).sum::<usize>();
+    if size(&open) > size(&closed) {
+        Ports::AllBut(closed.into_iter().flatten().collect())
+    } else {
+        Ports::Only(open.into_iter().flatten().collect())
+    }
 }
 
 #[cfg(test)]
