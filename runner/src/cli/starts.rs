@@ -33,6 +33,8 @@ pub(super) struct Starts<'a> {
     prepared: &'a Prepared,
     index: Index<'a>,
     ssh: Ssh,
+    /// The homes that an `ssh` takes settings from: looked up before rights are given up.
+    homes: Vec<AbsolutePath>,
     /// The world that every question is asked in, but for the links on its way.
     world: World,
     log: Option<Log>,
@@ -55,7 +57,18 @@ impl<'a> Starts<'a> {
         let world = world(&prepared.host, &prepared.policy, &[], Ways::Programs);
         let index = Index::new(&prepared.policy);
         let ssh = Ssh::of(&prepared.policy);
-        Ok(Some(Starts { prepared, index, ssh, world, log, screen, refused: BTreeMap::new(), beyond: 0 }))
+        let homes = if ssh == Ssh::Judged { homes(prepared) } else { Vec::new() };
+        Ok(Some(Starts {
+            prepared,
+            index,
+            ssh,
+            homes,
+            world,
+            log,
+            screen,
+            refused: BTreeMap::new(),
+            beyond: 0,
+        }))
     }
 
     fn policy(&self) -> &'a Policy {
@@ -126,14 +139,7 @@ impl Arbiter for Starts<'_> {
     }
 
     fn homes(&self) -> Option<Vec<AbsolutePath>> {
-        if self.ssh == Ssh::Unjudged {
-            return None;
-        }
-        let own = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
-        let own = own.and_then(|own| AbsolutePath::new(own.dir.as_os_str().as_bytes()));
-        let mut homes = vec![self.prepared.host.person.home.clone()];
-        homes.extend(own.filter(|own| !homes.contains(own)));
-        Some(homes)
+        (self.ssh == Ssh::Judged).then(|| self.homes.clone())
     }
 
     fn judge_ssh(&self, argv: &[String], settings: &[String]) -> Result<(), Refusal> {
@@ -230,6 +236,15 @@ impl Ssh {
         };
         if policy.rules.iter().any(says_more) { Ssh::Judged } else { Ssh::Unjudged }
     }
+}
+
+/// The person's home, and the one that the system has for them, which is where OpenSSH looks.
+fn homes(prepared: &Prepared) -> Vec<AbsolutePath> {
+    let own = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
+    let own = own.and_then(|own| AbsolutePath::new(own.dir.as_os_str().as_bytes()));
+    let mut homes = vec![prepared.host.person.home.clone()];
+    homes.extend(own.filter(|own| !homes.contains(own)));
+    homes
 }
 
 /// Whether a rule closes commands on other machines.

@@ -13,6 +13,7 @@ mod known;
 mod memory;
 mod place;
 mod program;
+mod rights;
 mod settings;
 mod start;
 mod watch;
@@ -97,6 +98,7 @@ fn mediate(
     };
     // Without it, nothing was started.
     let Some(listener) = listener else { return Ok(()) };
+    rights::give_up()?;
     let judge = Judge { arbiter, known };
     let mut watch = Watch::new(Ends { listener, lifeline, children }, judge, command, Second::Looked);
     watch.until_the_end();

@@ -10,10 +10,10 @@ use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::question::{Decision, Reason, Verdict};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
-use super::CALLS;
 use super::known::Known;
 use super::start::Judge;
 use super::watch::{Ends, Second, Watch};
+use super::{CALLS, rights};
 use crate::launch::{self, Arbiter, Asked, Refused};
 use crate::linux::seccomp::{Architecture, compile_judged};
 use crate::linux::sys::notice;
@@ -110,6 +110,7 @@ fn is_lost(second: Second, tries: usize) -> bool {
     over.read_to_end(&mut Vec::new()).unwrap();
     drop(lifeline);
     assert_eq!(process::wait_for_end(mediator), Ok(Change::Exited(0)));
+    assert!(folder.path().join("barker").exists(), "what is allowed was started at times");
     folder.path().join("marker").exists()
 }
 
@@ -121,6 +122,8 @@ fn mediate(second: Second, folder: &Path, tries: usize, lifeline: OwnedFd, ended
     if let Side::Child = process::fork().unwrap() {
         children.unblock();
         confine::no_new_privileges().unwrap();
+        // As inside: who gave up every capability may not look into somebody who has one.
+        confine::drop_capabilities().unwrap();
         let filter = compile_judged(&[], &CALLS, Architecture::NATIVE).unwrap();
         let listener = notice::install(&filter).unwrap();
         socket::send_descriptors(sent.as_raw_fd(), &[listener]).unwrap();
@@ -139,6 +142,7 @@ fn mediate(second: Second, folder: &Path, tries: usize, lifeline: OwnedFd, ended
         environment: Vec::new(),
     };
     let ends = Ends { listener, lifeline, children: children.descriptor().unwrap() };
+    rights::give_up().unwrap();
     let judge = Judge { arbiter: &mut NoMarker, known: Known::default() };
     Watch::new(ends, judge, &command, second).until_the_end();
     0
