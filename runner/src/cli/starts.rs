@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fence_compiler::bytes::AbsolutePath;
-use fence_compiler::index::Index;
+use fence_compiler::decide::decide;
 use fence_compiler::pattern::{DomainName, HostPattern, NamePattern, ProgramPattern};
 use fence_compiler::plan::Mediated;
 use fence_compiler::policy::{Effect, Policy, Rule, Subject};
@@ -31,7 +31,6 @@ const MOST: usize = 1024;
 /// Judges the starts of a run by its policy.
 pub(super) struct Starts<'a> {
     prepared: &'a Prepared,
-    index: Index<'a>,
     ssh: Ssh,
     /// The homes that an `ssh` takes settings from: looked up before rights are given up.
     homes: Vec<AbsolutePath>,
@@ -55,20 +54,9 @@ impl<'a> Starts<'a> {
         }
         let log = log.map(Log::open).transpose()?;
         let world = world(&prepared.host, &prepared.policy, &[], Ways::Programs);
-        let index = Index::new(&prepared.policy);
         let ssh = Ssh::of(&prepared.policy);
         let homes = if ssh == Ssh::Judged { homes(prepared) } else { Vec::new() };
-        Ok(Some(Starts {
-            prepared,
-            index,
-            ssh,
-            homes,
-            world,
-            log,
-            screen,
-            refused: BTreeMap::new(),
-            beyond: 0,
-        }))
+        Ok(Some(Starts { prepared, ssh, homes, world, log, screen, refused: BTreeMap::new(), beyond: 0 }))
     }
 
     fn policy(&self) -> &'a Policy {
@@ -126,11 +114,11 @@ impl Arbiter for Starts<'_> {
     fn judge(&self, asked: &Asked) -> Result<(), Refusal> {
         let question = Question::Run(asked.start.clone());
         let decision = if asked.links.is_empty() {
-            self.index.decide(&self.world, &question)
+            decide(self.policy(), &self.world, &question)
         } else {
             let mut world = self.world.clone();
             world.links.extend(asked.links.clone());
-            self.index.decide(&world, &question)
+            decide(self.policy(), &world, &question)
         };
         match (decision.verdict, asked.role, &decision.reason) {
             (Verdict::Allowed, _, _) | (_, Role::Interpreter, Reason::NothingAllows) => Ok(()),
@@ -165,7 +153,7 @@ impl Arbiter for Starts<'_> {
         for command in asked.commands {
             let destination = Destination { name: name.clone(), address, port: asked.port };
             let item = format!("{} {}", asked.host, told(&command)).trim_end().to_owned();
-            let decision = self.index.decide(&self.world, &Question::Ssh { destination, command });
+            let decision = decide(self.policy(), &self.world, &Question::Ssh { destination, command });
             if decision.verdict == Verdict::Denied {
                 return Err(Refusal { action: "ssh", item, decision });
             }

@@ -30,7 +30,6 @@ use super::sys;
 use super::sys::process::{self, Change, Side, Signals};
 use super::sys::socket;
 use crate::launch::{self, Arbiter};
-use known::Known;
 use start::Judge;
 use watch::{Ends, Second, Watch};
 
@@ -90,7 +89,7 @@ fn mediate(
     let children = Signals::new(&[libc::SIGCHLD]);
     children.block();
     let children = children.descriptor()?;
-    let known = Known::new(arbiter.programs());
+    rights::give_up()?;
     let [ended, _] = process::wait_readable([lifeline.as_raw_fd(), channel.as_raw_fd()], -1);
     let listener = match ended {
         process::Readable::No => socket::take_descriptors(channel.as_raw_fd())?.into_iter().next(),
@@ -98,8 +97,7 @@ fn mediate(
     };
     // Without it, nothing was started.
     let Some(listener) = listener else { return Ok(()) };
-    rights::give_up()?;
-    let judge = Judge { arbiter, known };
+    let judge = Judge { arbiter, known: None };
     let mut watch = Watch::new(Ends { listener, lifeline, children }, judge, command, Second::Looked);
     watch.until_the_end();
     drop(watch);

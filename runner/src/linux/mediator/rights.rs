@@ -25,6 +25,8 @@ const MADE: &[&str] = &[
     "dup",
     "poll",
     "ppoll",
+    // Where calls are answered arrives by it.
+    "recvmsg",
     // Files, to read.
     "open",
     "openat",

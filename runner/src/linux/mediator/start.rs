@@ -1,6 +1,7 @@
 //! A start of a program: what was asked for, what it comes down to, and whether it is allowed.
 
 use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::cover::PROGRAM_DIRECTORIES;
 use fence_compiler::question::{Decision, Reason, Start, Verdict};
 use nix::errno::Errno;
 
@@ -52,11 +53,26 @@ impl From<Errno> for Stopped {
 pub(super) struct Judge<'a> {
     /// Who decides.
     pub(super) arbiter: &'a mut dyn Arbiter,
-    /// The programs that count under any name.
-    pub(super) known: Known,
+    /// The programs that count under any name, once they have been looked at.
+    pub(super) known: Option<Known>,
 }
 
 impl Judge<'_> {
+    /// Looks at the programs that count under any name. That takes a while, and the command itself need not wait for it.
+    pub(super) fn prepare(&mut self) -> &mut Known {
+        let arbiter = &*self.arbiter;
+        self.known.get_or_insert_with(|| Known::new(arbiter.programs()))
+    }
+
+    /// The programs that a file is under another name.
+    fn aliases(&mut self, found: &Found) -> Vec<AbsolutePath> {
+        // What the person starts from the system's directories goes by its name: nobody inside has been there yet.
+        if self.known.is_none() && found.path.as_ref().is_some_and(is_of_the_system) {
+            return Vec::new();
+        }
+        self.prepare().names(found)
+    }
+
     /// Judges a start before it happens: the file that is named, and through scripts what is executed for it.
     pub(super) fn plan(&mut self, ground: &Ground, given: Given) -> Result<Planned, Stopped> {
         let Given { mut name, mut found, mut argv } = given;
@@ -152,7 +168,7 @@ impl Judge<'_> {
         };
         let mut question = Asked { start, role, links: found.links.clone() };
         self.arbiter.judge(&question).map_err(Stopped::Refused)?;
-        let aliases = self.known.names(found);
+        let aliases = self.aliases(found);
         if is_ssh(&question.start, &aliases)
             && let Some(homes) = self.arbiter.homes()
         {
@@ -167,6 +183,13 @@ impl Judge<'_> {
         }
         Ok(())
     }
+}
+
+fn is_of_the_system(path: &AbsolutePath) -> bool {
+    let directory = path.parent();
+    directory.is_some_and(|directory| {
+        PROGRAM_DIRECTORIES.iter().any(|known| known.as_bytes() == directory.as_bytes())
+    })
 }
 
 fn planned(found: &Found, argv: &[Vec<u8>]) -> Planned {

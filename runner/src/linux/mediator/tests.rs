@@ -143,7 +143,7 @@ fn mediate(second: Second, folder: &Path, tries: usize, lifeline: OwnedFd, ended
     };
     let ends = Ends { listener, lifeline, children: children.descriptor().unwrap() };
     rights::give_up().unwrap();
-    let judge = Judge { arbiter: &mut NoMarker, known: Known::default() };
+    let judge = Judge { arbiter: &mut NoMarker, known: Some(Known::default()) };
     Watch::new(ends, judge, &command, second).until_the_end();
     0
 }

@@ -86,7 +86,9 @@ impl<'a> Watch<'a> {
     fn take(&mut self, notice: Notice) {
         if let Some(command) = self.first.take() {
             let answer = self.command(command);
-            return self.answer(notice, answer);
+            self.answer(notice, answer);
+            self.judge.prepare();
+            return;
         }
         // While a thread executes, the others of its process end, and those that are held must be let go for that: so one
         // of a process is held at most, and nothing is done that would wait for it.
