@@ -27,9 +27,9 @@ use crate::source::Place;
 ///
 /// With an error among the diagnostics the plan is never applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lowered {
+pub struct Lowered<P = LinuxPlan> {
     /// The plan.
-    pub plan: LinuxPlan,
+    pub plan: P,
     /// The rules in their order, then limits, secrets, upstreams and `tls`.
     pub fidelity: Vec<Enforcement>,
     /// The findings: about the machine, then about the rules in their order.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use fence_compiler::artifact::{ARTIFACT_VERSION, Artifact, Lowering, differences};
+use fence_compiler::artifact::{ARTIFACT_VERSION, Artifact, differences};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::fidelity::{Enforcement, Level};
 use fence_compiler::policy::{Effect, Policy};
@@ -13,10 +13,10 @@ use fence_compiler::source::Sources;
 
 use super::backend::Backend;
 use super::distrust::bare;
-use super::fidelity;
 use super::policy::{above, has_errors, host, refuse_wide_workspace};
 use super::run::{Prepared, shown, surroundings, tell_findings};
 use super::screen::{Screen, Verbosity};
+use super::{fidelity, own};
 use crate::audit::visible;
 use crate::host::{ProbedFiles, Surroundings};
 use crate::load::{Library, spelled};
@@ -39,8 +39,7 @@ pub(super) fn prepare(
     refuse_without_nevers(&place, &policy, file)?;
     let named = spelled(file, &place.cwd).into_iter();
     let host = host(&place, &policy, also_protected.into_iter().chain(named).collect());
-    let compiled =
-        fence_compiler::artifact::compile(policy, host, &mut ProbedFiles, env!("CARGO_PKG_VERSION"));
+    let compiled = own::compile_to_run(policy, host, &mut ProbedFiles)?;
     if !tell_findings(&compiled.diagnostics, &Sources::default(), screen) {
         return Ok(None);
     }
@@ -69,7 +68,7 @@ pub(super) fn prepare(
         screen.say(&text);
         return Ok(None);
     }
-    let Lowering::Native { plan } = now.lowering else {
+    let Some(plan) = own::plan(now.lowering) else {
         bail!("an artifact is lowered for this machine's own target")
     };
     Ok(Some(Prepared {

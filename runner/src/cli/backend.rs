@@ -9,12 +9,12 @@ use fence_compiler::host::Host;
 use fence_compiler::lower::landlock::own_tmp;
 #[cfg(target_os = "linux")]
 use fence_compiler::lower::linux::lower_for;
-use fence_compiler::lower::linux::{Lowered, lower};
 #[cfg(target_os = "linux")]
 use fence_compiler::lower::target::{Finish, LinuxTarget};
 use fence_compiler::policy::Policy;
 
 use super::arguments::BackendName;
+use super::own::{Lowered, lower_to_run};
 use super::screen::Screen;
 use crate::audit::visible;
 use crate::host::ProbedFiles;
@@ -99,11 +99,11 @@ pub(super) fn choose(
     screen: Screen,
 ) -> anyhow::Result<Chosen> {
     match asked {
-        BackendName::Native => Ok(native(policy, host)),
+        BackendName::Native => native(policy, host),
         BackendName::Bwrap => bwrap(policy, host).map_err(|why| anyhow::anyhow!("no bubblewrap: {why}")),
         BackendName::Landlock => landlock(policy, host).map_err(|why| anyhow::anyhow!(why)),
         BackendName::Auto => {
-            let chosen = native(policy, host);
+            let chosen = native(policy, host)?;
             let missing = lacking(&chosen.lowered.diagnostics).map(|found| found.message.clone());
             Ok(match missing.and_then(|missing| fall_back(&missing, policy, host, screen)) {
                 Some(other) => other,
@@ -148,8 +148,8 @@ fn lacking(diagnostics: &[Diagnostic]) -> Option<&Diagnostic> {
     diagnostics.iter().find(|found| found.code == Code::MechanismMissing)
 }
 
-fn native(policy: &Policy, host: &Host) -> Chosen {
-    Chosen { backend: Backend::Native, lowered: lower(policy, host, &mut ProbedFiles) }
+fn native(policy: &Policy, host: &Host) -> anyhow::Result<Chosen> {
+    Ok(Chosen { backend: Backend::Native, lowered: lower_to_run(policy, host, &mut ProbedFiles)? })
 }
 
 /// The search path for fence's own use: the caller's.

@@ -6,13 +6,13 @@ use std::ffi::OsString;
 use fence_compiler::diagnostic::{Diagnostic, Severity, render};
 use fence_compiler::fidelity::{Enforcement, Level};
 use fence_compiler::host::Host;
-use fence_compiler::lower::linux::lower;
 use fence_compiler::pattern::Variable;
 use fence_compiler::policy::Policy;
 use fence_compiler::suite::{self, Held, Outcome};
 use serde_json::{Value, json};
 
 use super::arguments::{Check, Format, Test};
+use super::own::lower;
 use super::policy::{Loaded, has_errors, load, refuse_home_in_tmp, refuse_wide_workspace};
 use super::screen::{Screen, Verbosity};
 use super::{fidelity, json};

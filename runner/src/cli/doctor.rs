@@ -142,7 +142,7 @@ impl crate::launch::Attendant for Nobody {
 
 #[cfg(not(target_os = "linux"))]
 fn start(_: &fence_compiler::plan::LinuxPlan, _: &Command, _: &Options) -> Result<Outcome, Error> {
-    Err(Error::Plan("this version runs commands on Linux only".to_owned()))
+    Err(Error::Plan("a sandbox is tried on Linux only".to_owned()))
 }
 
 fn rows(host: &Host, place: Place, trial: Support, connections: Support) -> Vec<Row> {

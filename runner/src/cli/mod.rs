@@ -13,6 +13,7 @@ mod fidelity;
 mod fmt;
 mod help;
 mod json;
+mod own;
 mod policies;
 mod policy;
 pub(crate) mod remedy;

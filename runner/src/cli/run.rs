@@ -11,7 +11,7 @@ use fence_compiler::decide::decide;
 use fence_compiler::diagnostic::{Diagnostic, Severity, render};
 use fence_compiler::fidelity::Enforcement;
 use fence_compiler::host::Host;
-use fence_compiler::plan::{EnvironmentPlan, LinuxPlan};
+use fence_compiler::plan::EnvironmentPlan;
 use fence_compiler::policy::Policy;
 use fence_compiler::question::{Question, Reason, Verdict};
 use fence_compiler::source::Sources;
@@ -26,7 +26,7 @@ use super::screen::{Screen, Verbosity};
 use super::serving::{self, Serving};
 #[cfg(target_os = "linux")]
 use super::starts::Starts;
-use super::{artifact, distrust, fidelity, words};
+use super::{artifact, distrust, fidelity, own, words};
 use crate::audit::{Event, EventSource, Log, visible};
 use crate::host::Surroundings;
 #[cfg(target_os = "linux")]
@@ -74,7 +74,7 @@ pub(super) struct Prepared {
     /// The machine.
     pub host: Host,
     /// What is applied.
-    pub plan: LinuxPlan,
+    pub plan: own::Plan,
     /// How faithfully.
     pub fidelity: Vec<Enforcement>,
     /// What applies it.
@@ -423,9 +423,31 @@ impl Started<'_> {
         serving.unwritten.map_or(Ok(ended), |error| Err(error.into()))
     }
 
-    #[cfg(not(target_os = "linux"))]
+    /// Starts the command under its profile.
+    #[cfg(target_os = "macos")]
+    fn start(&mut self, command: &launch::Command, options: &Options) -> anyhow::Result<Ended> {
+        if self.published.is_some() {
+            return Ok(Err(launch::Error::Plan(
+                "`--publish` is not there on macOS yet: a command listens by itself where `listen` allows it"
+                    .to_owned(),
+            )));
+        }
+        let Prepared { plan, policy, .. } = self.prepared;
+        let mut unwritten = None;
+        let log = &mut self.log;
+        let mut add = |event: &Event| {
+            if let Some(Err(error)) = log.as_mut().map(|log| log.add(event)) {
+                unwritten.get_or_insert(error);
+            }
+        };
+        let watched = self.arguments.log.is_some().then_some(&mut add as &mut dyn FnMut(&Event));
+        let ended = crate::macos::run_watched(plan, policy, command, options, watched);
+        unwritten.map_or(Ok(ended.map(|outcome| (outcome, Vec::new()))), |error| Err(error.into()))
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
     fn start(&mut self, _: &launch::Command, _: &Options) -> anyhow::Result<Ended> {
-        Ok(Err(launch::Error::Plan("this version runs commands on Linux only".to_owned())))
+        Ok(Err(launch::Error::Plan("this version runs commands on Linux and macOS only".to_owned())))
     }
 
     /// Tells and logs that a limit ended the command.

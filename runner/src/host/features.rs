@@ -131,6 +131,7 @@ fn on_empty_directory(at: &str) -> bool {
 
 /// Whether calls can be judged by another process: without waiting for the answer until a signal kills (5.19), a signal
 /// would have a call made twice; and what was started can be looked at only by tracing.
+#[cfg(target_os = "linux")]
 fn mediation(kernel: (u32, u32)) -> Support {
     if kernel < (5, 19) {
         return since((5, 19), kernel);

@@ -12,6 +12,7 @@ mod git;
 mod named;
 mod person;
 
+#[cfg(target_os = "linux")]
 pub(crate) use calls::landlock_abi;
 pub use features::features;
 pub use files::{ProbedFiles, read_entry};

@@ -18,9 +18,10 @@ use std::path::Path;
 use std::process::{Command as Program, Stdio};
 
 use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::policy::Policy;
 use fence_compiler::profile::{PROXY_PARAMETER, ProxyPlan, SeatbeltPlan};
 
-use crate::audit::visible;
+use crate::audit::{Event, visible};
 use crate::launch::{Command, Error, Launcher, Options, Outcome};
 use place::Place;
 
@@ -65,6 +66,25 @@ impl Launcher for Seatbelt {
             _ => Ok(outcome),
         }
     }
+}
+
+/// Runs a command under a profile, and tells what the system's log says was refused, where somebody listens.
+///
+/// # Errors
+/// Nothing was started.
+pub fn run_watched(
+    plan: &SeatbeltPlan,
+    policy: &Policy,
+    command: &Command,
+    options: &Options,
+    events: Option<&mut dyn FnMut(&Event)>,
+) -> Result<Outcome, Error> {
+    let watch = events.is_some().then(|| Watch::start(plan)).transpose()?;
+    let outcome = Seatbelt::default().run(plan, command, options);
+    if let (Some(watch), Some(add)) = (watch, events) {
+        watch.end().iter().for_each(|denial| add(&denial.event(policy)));
+    }
+    outcome
 }
 
 /// `EX_DATAERR` and `EX_OSERR`, with which `sandbox-exec` says that nothing was started.

@@ -9,7 +9,6 @@ use std::time::Duration;
 use fence_compiler::plan::{LimitMechanism, TerminalPlan};
 use fence_compiler::policy::LimitKind;
 use fence_compiler::profile::SeatbeltPlan;
-use nix::sys::resource::Resource;
 
 use super::{failed, sys};
 use crate::launch::{Error, Outcome};
@@ -58,17 +57,7 @@ fn time(plan: &SeatbeltPlan) -> Option<Duration> {
 }
 
 /// The limits that each process carries.
-fn limits(plan: &SeatbeltPlan) -> Vec<(Resource, u64)> {
+fn limits(plan: &SeatbeltPlan) -> Vec<(LimitKind, u64)> {
     let carried = plan.limits.iter().filter(|limit| limit.by == LimitMechanism::Rlimit);
-    carried
-        .filter_map(|limit| {
-            Some(match limit.kind {
-                LimitKind::Files => (Resource::RLIMIT_NOFILE, limit.amount),
-                LimitKind::FileSize => (Resource::RLIMIT_FSIZE, limit.amount),
-                LimitKind::Cpu => (Resource::RLIMIT_CPU, limit.amount.div_ceil(1000)),
-                LimitKind::Processes => (Resource::RLIMIT_NPROC, limit.amount),
-                _ => return None,
-            })
-        })
-        .collect()
+    carried.map(|limit| (limit.kind, limit.amount)).collect()
 }

@@ -7,23 +7,24 @@ use std::process::{Command as Program, ExitStatus};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use fence_compiler::plan::TerminalPlan;
+use fence_compiler::policy::LimitKind;
 use nix::errno::Errno;
 use nix::fcntl::{F_SETFD, FdFlag, fcntl};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, killpg, raise, sigaction};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpgrp, setpgid, setsid, tcgetpgrp, tcsetpgrp};
 
 /// Has the child take the limits, and a group or a session of its own, before it executes anything.
-pub(super) fn prepare(program: &mut Program, limits: Vec<(Resource, u64)>, terminal: TerminalPlan) {
+pub(super) fn prepare(program: &mut Program, limits: Vec<(LimitKind, u64)>, terminal: TerminalPlan) {
     let before = move || -> io::Result<()> {
         if terminal == TerminalPlan::Kept {
             setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
         } else {
             setsid()?;
         }
-        for (resource, amount) in &limits {
-            setrlimit(*resource, *amount, *amount)?;
+        for (kind, amount) in &limits {
+            carry(*kind, *amount)?;
         }
         Ok(())
     };
@@ -31,6 +32,20 @@ pub(super) fn prepare(program: &mut Program, limits: Vec<(Resource, u64)>, termi
     unsafe {
         program.pre_exec(before);
     }
+}
+
+/// Has this process carry a limit. Not every Unix has a name in `nix` for each of them.
+fn carry(kind: LimitKind, amount: u64) -> io::Result<()> {
+    let (resource, amount) = match kind {
+        LimitKind::Files => (libc::RLIMIT_NOFILE, amount),
+        LimitKind::FileSize => (libc::RLIMIT_FSIZE, amount),
+        LimitKind::Cpu => (libc::RLIMIT_CPU, amount.div_ceil(1000)),
+        LimitKind::Processes => (libc::RLIMIT_NPROC, amount),
+        LimitKind::Time | LimitKind::Memory | LimitKind::ConnectTime | LimitKind::IdleTime => return Ok(()),
+    };
+    let limit = libc::rlimit { rlim_cur: amount, rlim_max: amount };
+    // SAFETY: the call reads the structure, which lives until it returns.
+    if unsafe { libc::setrlimit(resource, &limit) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Marks every descriptor but the standard ones as closed on exec: the command inherits three.

@@ -46,6 +46,7 @@ impl Scene {
             r#"#!/bin/sh
 printf '%s\n' 'Filtering the log data using "x"'
 printf '%s\n' '{"eventMessage":"Sandbox: cat(7) deny(1) file-read-data /w/a b\nfence:0123456789abcdef:3"}'
+touch "$(dirname "$0")/told"
 exec sleep 60
 "#,
         );
@@ -74,14 +75,20 @@ exec sleep 60
     }
 
     fn run(&self, launcher: &Seatbelt, words: &[&str]) -> Result<Outcome, Error> {
+        launcher.run(&self.plan, &self.command(words), &self.options())
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
         let text = |text: &str| CString::new(text).unwrap();
-        let command = Command {
+        Command {
             program: text(words[0]),
             argv: words.iter().map(|word| text(word)).collect(),
             environment: vec![text("A=1"), text("PATH=/usr/bin:/bin")],
-        };
-        let options = Options { timings: Timings::Off, standard: Standard::Kept };
-        launcher.run(&self.plan, &command, &options)
+        }
+    }
+
+    fn options(&self) -> Options {
+        Options { timings: Timings::Off, standard: Standard::Kept }
     }
 }
 
@@ -226,4 +233,27 @@ fn the_log_is_watched_for_this_run() {
     let seen = watch.wait().unwrap();
     assert_eq!((seen.target.as_str(), seen.by), ("/w/a b", Tagged::Rule(RuleId(3))));
     assert_eq!((watch.seen(), watch.end()), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn what_was_refused_is_told_where_somebody_listens() {
+    let scene = Scene::new();
+    let rules = "allow read /w\nallow read /x\nallow read /y\ndeny read \"/w/a b\" as notes";
+    let policy = crate::proxy::testing::policy(rules);
+    // It ends when the log has been started, which writes its line at once.
+    let words = ["/bin/sh", "-c", "while [ ! -e \"$0\" ]; do sleep 0.01; done; exit 3"];
+    let told = scene.at("told").to_str().unwrap().to_owned();
+    let command = scene.command(&[words[0], words[1], words[2], &told]);
+    let mut targets = Vec::new();
+    let mut add = |event: &Event| targets.push(event.clone());
+    let ended = run_watched(&scene.plan, &policy, &command, &scene.options(), Some(&mut add));
+    assert_eq!(ended, Ok(Outcome::Exited(3)));
+    let [event] = targets.as_slice() else { panic!("{targets:?}") };
+    let told = serde_json::to_string(event).unwrap();
+    assert!(told.contains("/w/a b") && told.contains("notes"), "{told}");
+    // Nobody listens, and no log is started.
+    std::fs::remove_file(scene.at("told")).unwrap();
+    let command = scene.command(&["/bin/sh", "-c", "exit 4"]);
+    assert_eq!(run_watched(&scene.plan, &policy, &command, &scene.options(), None), Ok(Outcome::Exited(4)));
+    assert!(!scene.at("told").exists());
 }

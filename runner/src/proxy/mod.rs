@@ -31,7 +31,7 @@ mod responder;
 mod server;
 mod socks;
 #[cfg(any(test, fuzzing))]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tunnel;

@@ -14,7 +14,7 @@ pub(super) fn judge(rules: &str) -> Judge {
 }
 
 /// A policy with these rules.
-pub(super) fn policy(rules: &str) -> Policy {
+pub(crate) fn policy(rules: &str) -> Policy {
     struct Nothing;
     impl Loader for Nothing {
         fn load(&self, _: Reference<'_>, _: &Origin) -> Result<Source, LoadError> {

@@ -1,11 +1,13 @@
 //! Ports of a sandbox that are offered to the host: listened at outside, connected to with sockets made inside.
 
 mod request;
+#[cfg(target_os = "linux")]
 mod serve;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 
 pub use request::{Anywhere, Request};
+#[cfg(target_os = "linux")]
 pub(crate) use serve::serve;
 
 /// Listeners of the host, and the port inside that each leads to.

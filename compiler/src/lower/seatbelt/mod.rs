@@ -28,7 +28,6 @@ use super::claims::Findings;
 use super::report::Report;
 use super::{environment, linux, unset, values};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::fidelity::Enforcement;
 use crate::host::{Files, Host};
 use crate::pattern::Variable;
 use crate::plan::{NetworkPlan, TerminalPlan};
@@ -38,15 +37,7 @@ use crate::question::Platform;
 use crate::world::World;
 
 /// What lowering to Seatbelt yields.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lowered {
-    /// The plan.
-    pub plan: SeatbeltPlan,
-    /// The rules in their order, then limits, secrets, upstreams and `tls`.
-    pub fidelity: Vec<Enforcement>,
-    /// The findings.
-    pub diagnostics: Vec<Diagnostic>,
-}
+pub type Lowered = linux::Lowered<SeatbeltPlan>;
 
 /// The largest profile, in bytes of what its compiler reads. Seatbelt refuses more than 65,535 bytes of compiled
 /// patterns; what it makes of a text is not public, so this leaves a quarter of that free.
@@ -91,7 +82,7 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files, run: &Run) -> 
     }
     let settings = network::settings(policy);
     let (fidelity, diagnostics) = linux::conclude(Platform::MacOs, policy, findings, limit_reports, settings);
-    Lowered {
+    linux::Lowered {
         plan: SeatbeltPlan {
             profile: sexpr::print(&statements),
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
@@ -106,8 +97,12 @@ pub fn lower(policy: &Policy, host: &Host, files: &mut dyn Files, run: &Run) -> 
         },
         fidelity,
         diagnostics,
+        left_to_a_person: Vec::new(),
     }
 }
+
+const TYPED: &str =
+    "a profile tells no calls on a terminal apart, so a program inside can put characters into its input: {}";
 
 /// The terminal is kept if a rule allows it and none closes it.
 fn terminal(policy: &Policy, findings: &mut Findings) -> TerminalPlan {
@@ -119,6 +114,9 @@ fn terminal(policy: &Policy, findings: &mut Findings) -> TerminalPlan {
         }
         if let Some(report) = findings.report(number) {
             report.by(crate::fidelity::Mechanism::Seatbelt);
+            if rule.effect == Effect::Allow {
+                report.note(TYPED, "terminal");
+            }
         }
         match rule.effect {
             Effect::Allow => allowed = TerminalPlan::Kept,

@@ -1,0 +1,88 @@
+//! The policy lowered for the platform that this program was built for.
+
+use fence_compiler::artifact::{Artifact, Lowering, Target, compile_for};
+use fence_compiler::diagnostic::Checked;
+use fence_compiler::host::{Files, Host};
+use fence_compiler::policy::Policy;
+
+#[cfg(not(target_os = "macos"))]
+mod platform {
+    use super::{Files, Host, Lowering, Policy, Target};
+
+    pub(in crate::cli) use fence_compiler::lower::linux::{Lowered, lower};
+    pub(in crate::cli) use fence_compiler::plan::LinuxPlan as Plan;
+
+    pub(super) fn lower_to_run(
+        policy: &Policy,
+        host: &Host,
+        files: &mut dyn Files,
+    ) -> anyhow::Result<Lowered> {
+        Ok(lower(policy, host, files))
+    }
+
+    pub(super) fn target() -> anyhow::Result<Target> {
+        Ok(Target::Native)
+    }
+
+    pub(super) fn plan(lowering: Lowering) -> Option<Plan> {
+        if let Lowering::Native { plan } = lowering { Some(plan) } else { None }
+    }
+}
+
+#[cfg(target_os = "macos")]
+mod platform {
+    use fence_compiler::lower::seatbelt::{self, Run, RunId};
+
+    use super::{Files, Host, Lowering, Policy, Target};
+
+    pub(in crate::cli) use fence_compiler::lower::seatbelt::Lowered;
+    pub(in crate::cli) use fence_compiler::profile::SeatbeltPlan as Plan;
+
+    /// For looking at: no run has this name.
+    pub(in crate::cli) fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
+        seatbelt::lower(policy, host, files, &Run::named(RunId::none()))
+    }
+
+    pub(super) fn lower_to_run(
+        policy: &Policy,
+        host: &Host,
+        files: &mut dyn Files,
+    ) -> anyhow::Result<Lowered> {
+        Ok(seatbelt::lower(policy, host, files, &Run::named(crate::macos::fresh_run()?)))
+    }
+
+    pub(super) fn target() -> anyhow::Result<Target> {
+        Ok(Target::Seatbelt(Run::named(crate::macos::fresh_run()?)))
+    }
+
+    pub(super) fn plan(lowering: Lowering) -> Option<Plan> {
+        if let Lowering::Seatbelt { plan } = lowering { Some(plan) } else { None }
+    }
+}
+
+pub(super) use platform::{Lowered, Plan, lower};
+
+/// Lowers a policy for a run that is about to start.
+///
+/// # Errors
+/// The run cannot be given a name of its own.
+pub(super) fn lower_to_run(policy: &Policy, host: &Host, files: &mut dyn Files) -> anyhow::Result<Lowered> {
+    platform::lower_to_run(policy, host, files)
+}
+
+/// Compiles a policy for a run that is about to start.
+///
+/// # Errors
+/// The run cannot be given a name of its own.
+pub(super) fn compile_to_run(
+    policy: Policy,
+    host: Host,
+    files: &mut dyn Files,
+) -> anyhow::Result<Checked<Artifact>> {
+    Ok(compile_for(&platform::target()?, policy, host, files, env!("CARGO_PKG_VERSION")))
+}
+
+/// The plan of an artifact for this platform's own runner.
+pub(super) fn plan(lowering: Lowering) -> Option<Plan> {
+    platform::plan(lowering)
+}
