@@ -6,10 +6,12 @@
 mod judge;
 mod lookup;
 mod shell;
+#[cfg(target_os = "linux")]
 pub(crate) mod ssh;
 mod world;
 mod wrapper;
 
+#[cfg(target_os = "linux")]
 pub(crate) use judge::told;
 pub use judge::{Judge, Refusal};
 pub use lookup::{Lookup, NotFound, Program, look_up};
