@@ -403,6 +403,34 @@ fn every_reading_is_asked() {
     }
 }
 
+/// What the built-in policies say of themselves in their tests holds in their profiles.
+#[test]
+fn the_profiles_of_the_built_in_policies_hold_what_their_tests_say() {
+    let mut compared = 0;
+    for (name, text) in fence_policies::ALL {
+        let policy = crate::machine::policy(text);
+        let world = world(&policy, &host(), &files());
+        let lowered = lower(policy.clone(), host(), files());
+        let answers = Answers::new(lowered.profile());
+        let case = Case { policy, world, lowered, answers };
+        let on_this_mac = |test: &&fence_compiler::policy::Test| {
+            test.platforms.contains(&fence_compiler::question::Platform::MacOs)
+                && test.variables.is_empty()
+                && test.links.is_empty()
+        };
+        for expected in case.policy.tests.iter().filter(on_this_mac).flat_map(|test| &test.expect) {
+            let Ok(Question::Path { action, path }) = expected.question.ground(&case.world) else { continue };
+            let Ok(resolution) = case.world.resolve(&path, Spelling::Exact) else { continue };
+            let object = case.answers.matched(&Request::path(resolution.object.as_bytes()));
+            match case.path(action, &path, &object) {
+                Ok(was) => compared += u32::from(was),
+                Err(wrong) => panic!("{name}: {wrong}"),
+            }
+        }
+    }
+    assert!(compared > 90, "{compared}");
+}
+
 /// How many policies are drawn. Each is asked 32 questions about paths, services and ports, in every reading.
 const CASES: u32 = 10_000;
 /// As many runners share them, each with a seed of its own.
