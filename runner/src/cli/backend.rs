@@ -116,7 +116,7 @@ pub(super) fn choose(
 /// The first backend but fence's own that can be had and that weakens nothing; why the others are not taken is told.
 pub(super) fn fall_back(missing: &str, policy: &Policy, host: &Host, screen: Screen) -> Option<Chosen> {
     let mut told = vec![format!("native cannot be used: {}", visible(missing))];
-    let candidates: [fn(&Policy, &Host) -> Result<Chosen, String>; 2] = [bwrap, landlock];
+    let candidates: [fn(&Policy, &Host) -> Result<Chosen, String>; 2] = [tried_bwrap, landlock];
     for (candidate, name) in candidates.into_iter().zip(["bwrap", "landlock"]) {
         match candidate(policy, host) {
             Err(why) => told.push(format!("{name} cannot be used: {}", visible(&why))),
@@ -159,10 +159,25 @@ fn search_path() -> OsString {
 
 #[cfg(target_os = "linux")]
 fn bwrap(policy: &Policy, host: &Host) -> Result<Chosen, String> {
+    Ok(by_bwrap(found(host)?, policy, host))
+}
+
+/// Takes it only where it works: nobody has asked for it.
+#[cfg(target_os = "linux")]
+fn tried_bwrap(policy: &Policy, host: &Host) -> Result<Chosen, String> {
+    Ok(by_bwrap(found(host)?.tried()?, policy, host))
+}
+
+#[cfg(target_os = "linux")]
+fn found(host: &Host) -> Result<Bwrap, String> {
     let workspace = host.git_root.as_ref().unwrap_or(&host.cwd);
-    let program = Bwrap::find(&search_path(), workspace)?;
+    Bwrap::find(&search_path(), workspace)
+}
+
+#[cfg(target_os = "linux")]
+fn by_bwrap(program: Bwrap, policy: &Policy, host: &Host) -> Chosen {
     let lowered = lower_for(&LinuxTarget::Bwrap(Finish::ByFence), policy, host, &mut ProbedFiles);
-    Ok(Chosen { backend: Backend::Bwrap(program), lowered })
+    Chosen { backend: Backend::Bwrap(program), lowered }
 }
 
 #[cfg(target_os = "linux")]
@@ -176,6 +191,11 @@ fn landlock(policy: &Policy, host: &Host) -> Result<Chosen, String> {
 fn bwrap(_: &Policy, _: &Host) -> Result<Chosen, String> {
     let _ = search_path();
     Err("it is for Linux only".to_owned())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn tried_bwrap(policy: &Policy, host: &Host) -> Result<Chosen, String> {
+    bwrap(policy, host)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -6,17 +6,17 @@ use std::io;
 use fence_compiler::host::{Features, Support};
 
 #[cfg(target_os = "linux")]
-use super::calls;
+use super::{calls, lacking};
 
 /// What the kernel offers this process.
 #[cfg(target_os = "linux")]
 #[must_use]
 pub fn features() -> Features {
     let kernel = kernel();
-    Features {
+    let mut features = Features {
         kernel,
         user_namespaces: user_namespaces(),
-        landlock_abi: calls::landlock_abi(),
+        landlock_abi: landlock_abi(),
         seccomp: calls::seccomp(),
         fresh_proc: fresh_proc(),
         mount_api: calls::mount_api(),
@@ -24,7 +24,15 @@ pub fn features() -> Features {
         pid_max: if kernel >= (6, 14) { Support::Yes } else { since((6, 14), kernel) },
         tiocsti_off: tiocsti_off(),
         mediation: mediation(kernel),
-    }
+    };
+    lacking::take_away(&mut features);
+    features
+}
+
+/// The version of Landlock; 0 where there is none.
+#[cfg(target_os = "linux")]
+pub(crate) fn landlock_abi() -> u32 {
+    lacking::landlock(calls::landlock_abi())
 }
 
 /// What the kernel offers this process: nothing that fence knows to use on this platform yet.

@@ -9,12 +9,14 @@ mod calls;
 mod features;
 mod files;
 mod git;
+#[cfg(target_os = "linux")]
+mod lacking;
 mod named;
 mod person;
 
-#[cfg(target_os = "linux")]
-pub(crate) use calls::landlock_abi;
 pub use features::features;
+#[cfg(target_os = "linux")]
+pub(crate) use features::landlock_abi;
 pub use files::{ProbedFiles, read_entry};
 pub use git::{Repository, repository};
 pub use named::named_variables;

@@ -60,6 +60,27 @@ impl Bwrap {
         Ok(Bwrap { path, version })
     }
 
+    /// Has it make namespaces here, as it would for a command, and start itself in them.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot.
+    pub fn tried(self) -> Result<Bwrap, String> {
+        let tried = Command::new(&self.path)
+            .args(["--unshare-user", "--unshare-pid", "--unshare-net", "--dev-bind", "/", "/", "--"])
+            .arg(&self.path)
+            .arg("--version")
+            .env_clear()
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("`{}` cannot be started: {error}", self.path.display()))?;
+        if tried.status.success() {
+            return Ok(self);
+        }
+        let said = String::from_utf8_lossy(&tried.stderr);
+        Err(said.lines().next().unwrap_or("bubblewrap makes no sandbox here").to_owned())
+    }
+
     /// Whether it can start a program under another name (0.9).
     pub(super) fn takes_name(&self) -> bool {
         self.version >= (0, 9, 0)

@@ -62,7 +62,40 @@ pub(in crate::linux) fn open_beneath(directory: RawFd, path: &CStr) -> Result<Ra
 
 /// Opens a place by an absolute path (`O_PATH`) without following a link.
 pub(in crate::linux) fn open_absolute(path: &CStr) -> Result<RawFd, Errno> {
-    open(libc::AT_FDCWD, path, libc::RESOLVE_NO_SYMLINKS)
+    match open(libc::AT_FDCWD, path, libc::RESOLVE_NO_SYMLINKS) {
+        // Inside of another sandbox.
+        Err(Errno::ENOSYS) => open_by_steps(path),
+        other => other,
+    }
+}
+
+/// Does the same a component at a time.
+fn open_by_steps(path: &CStr) -> Result<RawFd, Errno> {
+    let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+    // SAFETY: the path is a constant C string.
+    let mut at = check(unsafe { libc::open(c"/".as_ptr(), flags) }.into())?;
+    for name in path.to_bytes().split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        let mut text = [0_u8; 256];
+        let result = match text.get_mut(..name.len()) {
+            Some(start) if name.len() < 256 => {
+                start.copy_from_slice(name);
+                // SAFETY: the buffer is longer than the name and ends in zeros.
+                check(unsafe { libc::openat(at, text.as_ptr().cast(), flags) }.into())
+            }
+            _ => Err(Errno::ENAMETOOLONG),
+        };
+        super::close(at);
+        at = result?;
+        // SAFETY: `stat` is plain integers, for which all zero is a value.
+        let mut status: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a live value of the right type.
+        let seen = check(unsafe { libc::fstat(at, &raw mut status) }.into());
+        if seen.is_err() || status.st_mode & libc::S_IFMT == libc::S_IFLNK {
+            super::close(at);
+            return Err(Errno::ELOOP);
+        }
+    }
+    Ok(at)
 }
 
 fn open(directory: RawFd, path: &CStr, resolve: u64) -> Result<RawFd, Errno> {

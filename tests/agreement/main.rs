@@ -1,0 +1,51 @@
+//! Whether everything that answers questions answers the same: the naive decider, the indexed one, the model of each
+//! target's plan, and the kernel under each backend. For each built-in policy questions are made around the edges of
+//! its rules, and all of them are asked of each witness; a command is launched once for each policy and backend.
+//!
+//! The test binary is its own prober: called with `probe` it reads questions and answers what the kernel does with
+//! them. Called with `case` it makes and judges one policy as whoever it runs as.
+//!
+//! An answer that differs has to be told: the rules that decide are not exact on that target. Shown once by hand, each
+//! of these changes to the lowering makes the test fail: a grant of Landlock to a divided directory itself, no hole
+//! for a watched pattern, a mask left out, a tree mounted writable, `noexec` left out, a list without `--ro-bind`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod case;
+mod connections;
+#[path = "../../compiler/tests/lowering/model.rs"]
+#[allow(dead_code)]
+mod model;
+mod person;
+mod probe;
+mod questions;
+mod scene;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("probe") => return probe::answer(),
+        Some("case") => return case::run(&arguments[1], &arguments[2..]),
+        Some("--list") => {
+            fence_policies::ALL.iter().for_each(|(name, _)| println!("{name}: test"));
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let mut failed = Vec::new();
+    println!("{:<16} {:<9} {:<9} {}", "policy", "person", "backend", case::Counts::HEAD);
+    for person in person::Person::everybody() {
+        for (name, _) in fence_policies::ALL {
+            if filter.is_some_and(|filter| !name.contains(filter.as_str())) {
+                continue;
+            }
+            if !person.runs(name) {
+                failed.push(format!("{name} ({person:?})"));
+            }
+        }
+    }
+    println!("\ntest result: {} failed {failed:?}", failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
