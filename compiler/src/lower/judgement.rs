@@ -233,6 +233,10 @@ impl<'a> Judge<'a> {
 
     /// A file of fence's own that does not exist must not be made from inside either, nor a link to it replaced.
     fn own(&mut self, region: &Region<'_>, claim: &Claim<'_>) {
+        // Where Landlock holds alone, nothing is made or replaced around what is closed.
+        if self.tree.holder == Holder::Landlock {
+            return;
+        }
         let Surface::Tree { writing, footing, .. } = self.tree.around(region) else { return };
         let loose = writing == Writing::Allowed || footing == Footing::Loose;
         if loose && claim.kind == ClaimKind::Link {

@@ -189,7 +189,13 @@ fn spots(regions: &[Region<'_>], claims: &Claims<'_>) -> Vec<Spot> {
     regions
         .iter()
         .map(|region| {
+            // A link that something closed leads through must not be replaced.
+            let is_way = region.claims.iter().filter_map(|claim| claims.list.get(*claim)).any(|claim| {
+                claim.kind == ClaimKind::Link
+                    && claims.parties.get(claim.party).is_some_and(|party| party.effect != Effect::Allow)
+            });
             let rights = match region.kind {
+                _ if is_way => Rights { write: false, ..region.rights },
                 RegionKind::Dev => Rights::default(),
                 RegionKind::Proc => Rights { read: true, ..Rights::default() },
                 _ => region.rights,

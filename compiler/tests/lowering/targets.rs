@@ -98,6 +98,29 @@ fn landlock_gives_nothing_under_names_that_a_pattern_closes_later() {
 }
 
 #[test]
+fn landlock_keeps_a_link_that_something_closed_leads_through() {
+    let files = files("/home/ada/work/link -> /srv/kept\n/srv/kept/x\n/home/ada/work/src/main.rs\n/proc/");
+    let open = landlock("allow read write $cwd", &host(WORK), &files);
+    assert!(rules(&open).contains(&"rw- /home/ada/work".to_owned()), "{:?}", rules(&open));
+    let closed = landlock("allow read write $cwd\ndeny write $cwd/link/x\n", &host(WORK), &files);
+    assert_eq!(
+        rules(&closed),
+        ["r-- /home/ada/work", "-w- /home/ada/work/src", "r-- /proc"],
+        "{:?}",
+        closed.plan.landlock
+    );
+}
+
+#[test]
+fn landlock_lets_nothing_be_made_where_fence_has_its_own() {
+    let mut host = host(WORK);
+    host.protected = vec![super::machine::path("/home/ada/work/policy.fence")];
+    let lowered = landlock("allow read write $cwd", &host, &files(DEBIAN));
+    assert_eq!(lowered.diagnostics.iter().filter(|found| found.code.name() == "E0707").count(), 0);
+    assert!(!rules(&lowered).iter().any(|line| line.ends_with("w- /home/ada/work")), "{:?}", rules(&lowered));
+}
+
+#[test]
 fn landlock_alone_refuses_what_only_namespaces_keep_apart() {
     let refused = |abi| {
         let mut host = host(WORK);

@@ -44,7 +44,7 @@ pub fn run(plan: &LinuxPlan, command: &launch::Command, options: &Options) -> Re
     let mut steps = vec![Step::from(Operation::DieWithParent), Operation::NoNewPrivileges.into()];
     steps.extend(layers.alone(&plan.landlock, &standard.rights(plan.terminal)));
     steps.push(Operation::CloseOthers { keep: vec![report_end.as_raw_fd()] }.into());
-    if nix::unistd::geteuid().is_root() {
+    if may_empty_the_bounding_set() {
         steps.push(Operation::DropBoundingSet.into());
     }
     steps.push(Operation::DropCapabilities.into());
@@ -97,6 +97,16 @@ pub fn run(plan: &LinuxPlan, command: &launch::Command, options: &Options) -> Re
         (_, Some(Change::Signalled(signal))) => Ok(Outcome::Signalled(signal)),
         (_, Some(Change::Stopped(_)) | None) => Err(Error::Lost("something unknown".to_owned())),
     }
+}
+
+/// Whether this process has `CAP_SETPCAP`. Without it the bounding set stays, and `no_new_privs` makes it useless.
+fn may_empty_the_bounding_set() -> bool {
+    const CAP_SETPCAP: u64 = 1 << 8;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective
+        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+        .is_some_and(|set| set & CAP_SETPCAP != 0)
 }
 
 /// Ends everything that the command has left: each becomes a child of this process when its own parent ends.
