@@ -5,9 +5,7 @@
 //! The test binary is its own prober: called with `probe` it reads questions and answers what the kernel does with
 //! them. Called with `case` it makes and judges one policy as whoever it runs as.
 //!
-//! An answer that differs has to be told: the rules that decide are not exact on that target. Shown once by hand, each
-//! of these changes to the lowering makes the test fail: a grant of Landlock to a divided directory itself, no hole
-//! for a watched pattern, a mask left out, a tree mounted writable, `noexec` left out, a list without `--ro-bind`.
+//! An answer that differs has to be told: the rules that decide are not exact on that target.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod case;

@@ -113,10 +113,13 @@ pub(super) fn choose(
     }
 }
 
+/// Lowers a policy for a backend, or says why it cannot be had.
+type Candidate = fn(&Policy, &Host) -> Result<Chosen, String>;
+
 /// The first backend but fence's own that can be had and that weakens nothing; why the others are not taken is told.
 pub(super) fn fall_back(missing: &str, policy: &Policy, host: &Host, screen: Screen) -> Option<Chosen> {
     let mut told = vec![format!("native cannot be used: {}", visible(missing))];
-    let candidates: [fn(&Policy, &Host) -> Result<Chosen, String>; 2] = [tried_bwrap, landlock];
+    let candidates: [Candidate; 2] = [tried_bwrap, landlock];
     for (candidate, name) in candidates.into_iter().zip(["bwrap", "landlock"]) {
         match candidate(policy, host) {
             Err(why) => told.push(format!("{name} cannot be used: {}", visible(&why))),

@@ -13,7 +13,7 @@ use fence_compiler::lower::seatbelt::RunId;
 use fence_compiler::plan::{LinuxPlan, NetworkPlan};
 use nix::errno::Errno;
 
-use super::command::{Command, Filter, Kind};
+use super::command::{Command, Filter};
 use super::descriptors::Standard;
 use super::landlock::Layers;
 use super::message::{self, List, Message};
@@ -48,17 +48,12 @@ pub fn run(plan: &LinuxPlan, command: &launch::Command, options: &Options) -> Re
         steps.push(Operation::DropBoundingSet.into());
     }
     steps.push(Operation::DropCapabilities.into());
-    let command = Command::new(
-        plan,
-        command,
-        Filter::Alone(filter),
-        None,
-        blocked.before,
-        None,
-        options.timings,
-        Kind::Alone,
-    )?;
-    steps.extend(command.steps);
+    let command =
+        Command::new(plan, command, Filter::Alone(filter), None, blocked.before, None, options.timings)?;
+    steps.extend(command.steps.into_iter().map(|step| match step.operation {
+        Operation::Check => Operation::CheckWithoutBoundingSet.into(),
+        _ => step,
+    }));
     let _ = join::adopt_orphans();
     let pid = match join::fork().map_err(|errno| explain::first(1, errno))? {
         Side::Child => {

@@ -11,15 +11,6 @@ use super::sys::processor::Processors;
 use super::tree::absolute;
 use crate::launch::{self, Error, Phase, Timings};
 
-/// Where a command is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// In namespaces of its own.
-    Inside,
-    /// In those of the caller.
-    Alone,
-}
-
 /// The filter of system calls.
 pub(super) enum Filter {
     /// It decides alone.
@@ -49,7 +40,6 @@ impl Command {
         signals: Signals,
         processors: Option<Processors>,
         timings: Timings,
-        kind: Kind,
     ) -> Result<Command, Error> {
         let mut steps: Vec<Operation> = Vec::new();
         if timings == Timings::On {
@@ -73,10 +63,7 @@ impl Command {
             Filter::Alone(program) => Operation::Filter { program },
             Filter::Judged { program, channel } => Operation::Mediate { program, channel },
         });
-        steps.push(match kind {
-            Kind::Inside => Operation::Check,
-            Kind::Alone => Operation::CheckWithoutBoundingSet,
-        });
+        steps.push(Operation::Check);
         if timings == Timings::On {
             steps.push(Operation::Mark(Phase::Restrict));
         }

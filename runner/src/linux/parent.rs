@@ -11,7 +11,7 @@ use nix::sys::signal::killpg;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
 
-use super::command::{Command, Filter, Kind};
+use super::command::{Command, Filter};
 use super::descriptors::Standard;
 use super::first::First;
 use super::landlock::Layers;
@@ -76,16 +76,8 @@ pub(super) fn run(
     let blocked = Blocked::new(signals);
     let processors = Processors::keep_to_one();
     let started = command;
-    let command = Command::new(
-        plan,
-        started,
-        filter,
-        layers.inner(),
-        blocked.before,
-        processors,
-        options.timings,
-        Kind::Inside,
-    )?;
+    let command =
+        Command::new(plan, started, filter, layers.inner(), blocked.before, processors, options.timings)?;
     let mut first = First {
         sandbox: &sandbox,
         command: &command,
