@@ -5,7 +5,7 @@ use fence_compiler::fidelity::{Enforced, Enforcement, Level, Mechanism};
 use fence_compiler::host::{FileFacts, Host};
 use fence_compiler::lower::seatbelt::{Run, RunId};
 use fence_compiler::lower::target::Finish;
-use fence_compiler::policy::RuleId;
+use fence_compiler::policy::{Policy, Rule, RuleId};
 
 use crate::machine::{RUN, files, host, policy};
 
@@ -110,7 +110,8 @@ fn table() -> String {
         "# Fidelity\n\n\
         How faithfully each target enforces each kind of rule, on a machine that offers everything: *exact*, *stricter* or\n\
         *weaker* than it is written, by what, and where it differs. Each rule stands beside `allow read write exec $cwd` and\n\
-        `allow run *`. What a policy of yours comes to on this machine is told by `fence check`.\n\n",
+        `allow run *`. What a policy of yours comes to on this machine is told by `fence check`. Below stands every rule of every\n\
+        built-in policy, beside `base` and the same work.\n\n",
     );
     for column in &COLUMNS {
         out.push_str(&format!("- `{}`: {}.\n", column.name, column.about));
@@ -131,7 +132,47 @@ fn table() -> String {
         }
         out.push('\n');
     }
+    fence_policies::ALL.iter().for_each(|(name, _)| out.push_str(&built_in(name)));
     out
+}
+
+/// Every rule of a built-in policy's own text, beside `base` and work in a repository, on every target.
+fn built_in(name: &str) -> String {
+    let text = format!("include base\ninclude {name}\n{AROUND}");
+    let own = |policy: &Policy| {
+        let source = format!("<built-in {name}>");
+        let at = policy.sources.iter().position(|known| known.name == source).unwrap();
+        let is_own = |rule: &&(RuleId, Rule)| rule.1.written.source.0 as usize == at;
+        let rules = (0..).map(RuleId).zip(policy.rules.clone());
+        rules.collect::<Vec<_>>().iter().filter(is_own).cloned().collect::<Vec<_>>()
+    };
+    let mut columns = Vec::new();
+    for column in &COLUMNS {
+        let (host, mut files) = (column.machine)();
+        let compiled = compile_for(&(column.target)(), policy(&text), host, &mut files, "0").value;
+        columns.push(compiled.fidelity);
+    }
+    let policy = policy(&text);
+    let mut out = format!("\n## `{name}`\n\n| line | label | effect |");
+    COLUMNS.iter().for_each(|column| out.push_str(&format!(" {} |", column.name)));
+    out.push_str(&format!("\n| --- | --- | --- |{}\n", " --- |".repeat(COLUMNS.len())));
+    for (id, rule) in own(&policy) {
+        let label = rule.label.as_deref().unwrap_or("-");
+        let effect = format!("{:?}", rule.effect).to_lowercase();
+        out.push_str(&format!("| {} | {label} | {effect} |", rule.written.line));
+        for fidelity in &columns {
+            let told = fidelity.iter().find(|told| told.what == Enforced::Rule(id)).unwrap();
+            out.push_str(&format!(" {} |", in_short(told)));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// The level and what holds it.
+fn in_short(told: &Enforcement) -> String {
+    let whole = shown(told);
+    whole.split("<br>").next().unwrap().to_owned()
 }
 
 /// How the last rule, or the limit, of a policy is enforced.

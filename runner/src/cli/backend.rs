@@ -140,6 +140,17 @@ pub(super) fn fall_back(missing: &str, policy: &Policy, host: &Host, screen: Scr
     None
 }
 
+/// Whether there is a bubblewrap that works here; else why not.
+#[cfg(target_os = "linux")]
+pub(super) fn bubblewrap(host: &Host) -> Result<(), String> {
+    found(host)?.tried().map(drop)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn bubblewrap(_: &Host) -> Result<(), String> {
+    Err("it is for Linux only".to_owned())
+}
+
 /// What stands in the way of taking a backend that nobody has asked for.
 fn unaccepted(lowered: &Lowered) -> Option<&Diagnostic> {
     let errors = lowered.diagnostics.iter().filter(|found| found.severity == Severity::Error);

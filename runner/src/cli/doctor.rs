@@ -62,7 +62,8 @@ pub(super) fn doctor(arguments: &Doctor, screen: Screen) -> anyhow::Result<u8> {
         Support::Yes => trial(&resolve(&connecting(), &library).policy, &host),
         Support::No(_) => Support::No("not tried, because there is no sandbox".to_owned()),
     };
-    let rows = rows(&host, place, sandbox, connections);
+    let mut rows = rows(&host, place, sandbox, connections);
+    rows.push(bwrap(&host));
     let broken = rows.iter().any(|row| row.need == Need::Required && !row.found.is_yes());
     match arguments.format {
         Format::Text => screen.print(&as_text(&rows, &host, place, screen))?,
@@ -85,6 +86,18 @@ pub(super) fn doctor(arguments: &Doctor, screen: Screen) -> anyhow::Result<u8> {
         }
     }
     Ok(u8::from(broken))
+}
+
+/// Whether there is a bubblewrap, for machines that let nobody else make namespaces.
+fn bwrap(host: &Host) -> Row {
+    let found = super::backend::bubblewrap(host);
+    Row {
+        name: "bubblewrap",
+        found: found.map_or_else(Support::No, |()| Support::Yes),
+        means: "`--backend bwrap` cannot be used; nothing else needs it",
+        mend: Some("install bubblewrap 0.8 or later (sudo apt install bubblewrap)".to_owned()),
+        need: Need::Useful,
+    }
 }
 
 /// A policy that allows a connection: its plan has a network that is judged.
