@@ -98,7 +98,7 @@ class Bench:
         if self.options.peers and shutil.which("nono"):
             found["nono"] = ["nono", "run", "--allow", ".", "--"]
         if self.options.peers and shutil.which("codex"):
-            found["codex"] = ["codex", "sandbox", "linux" if platform.system() == "Linux" else "macos", "--"]
+            found["codex"] = ["codex", "sandbox", "--"]
         for name, prefix in self.named.items():
             found[name] = shlex.split(prefix)
         return found
