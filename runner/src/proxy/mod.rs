@@ -35,6 +35,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+#[allow(unsafe_code)]
+mod unsent;
 mod upstream;
 #[allow(unsafe_code)]
 mod watched;

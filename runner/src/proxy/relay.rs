@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 
 use super::limits::Silence;
 use super::link::Link;
+use super::unsent::keep_little_unsent;
 
 /// What moves at once, and what a pipe is asked to hold.
 const SIZE: usize = 512 * 1024;
@@ -69,8 +70,10 @@ pub(super) async fn relay(
     silence: &Silence,
     ending: &Ending,
 ) -> Ended {
+    keep_little_unsent(&client);
     let passed = match link {
         Link::Plain(upstream) => {
+            keep_little_unsent(&upstream);
             let passed = both(
                 splice_all(&client, &upstream, pipes, silence),
                 splice_all(&upstream, &client, pipes, silence),
