@@ -48,7 +48,7 @@ impl JsonSchema for Rule {
 pub enum Clause {
     /// Weaker enforcement where the target cannot do better.
     BestEffort,
-    /// The cheaper enforcement where exactness costs speed: on `deny` of `read` or `write` by pattern.
+    /// The cheaper enforcement where exactness costs speed: on `deny` of `read` or `write` by pattern, and of `run`.
     Cheaply,
 }
 

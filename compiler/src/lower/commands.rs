@@ -82,6 +82,8 @@ pub(super) fn starts(policy: &Policy, host: &Host, network: &NetworkPlan) -> Sta
     let ssh = *network != NetworkPlan::Isolated && ssh_rules(policy).any(|rule| !opens_every_ssh(rule));
     match &host.features.mediation {
         _ if !commands && !ssh => Starts::Free,
+        // Judging costs each start inside: a policy may prefer that it does not, where it insists on no rule.
+        Support::Yes if every_allowed && !ssh && closing(policy).all(prefers_cheap) => Starts::Unjudged,
         // Whoever traces changes what was judged: a policy may prefer that where it insists on no rule.
         Support::Yes
             if opens_changing(policy)
@@ -124,6 +126,11 @@ fn opens_everything(rule: &Rule) -> bool {
 fn accepts_less(rule: &Rule) -> bool {
     rule.effect == Effect::Deny
         && matches!(rule.acceptance, Acceptance::BestEffort | Acceptance::BestEffortCheaply)
+}
+
+/// Whether a rule accepts less than it says, on a machine that could hold it, because that costs.
+fn prefers_cheap(rule: &Rule) -> bool {
+    rule.effect == Effect::Deny && rule.acceptance == Acceptance::BestEffortCheaply
 }
 
 /// Whether the policy opens, in so many words, a call that changes other processes.

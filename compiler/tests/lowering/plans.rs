@@ -209,6 +209,12 @@ fn nothing_is_judged_where_everything_may_be_started_or_nothing() {
         ("allow run *", 0),
         ("deny run git", 0),
         ("allow run *\ndeny run git best-effort", 1),
+        // Who would rather not pay for it says so, of every rule.
+        ("allow run *\ndeny run git best-effort cheaply", 0),
+        ("allow run *\ndeny run git cheaply", 1),
+        ("allow run *\ndeny run git best-effort cheaply\ndeny run gcc best-effort", 1),
+        ("allow run gcc\ndeny run git best-effort cheaply", 1),
+        ("allow run *\nallow connect a.example\ndeny ssh b.example\ndeny run git best-effort cheaply", 1),
         ("allow run git", 1),
         ("allow run *\nallow run git", 0),
         ("on macos {\n  deny run git\n}\nallow run *", 0),
