@@ -154,7 +154,7 @@ pub(super) struct Run {
     /// The shell for -c
     #[arg(long, value_name = "PATH", default_value = "/bin/sh", requires = "text", help_heading = "Command")]
     pub shell: PathBuf,
-    /// What applies it: auto (the first that this machine offers and the policy accepts), native, bwrap, landlock
+    /// What applies it: auto (native, or else bwrap where the policy accepts that), native, bwrap, landlock
     #[arg(
         long,
         value_name = "BACKEND",

@@ -113,29 +113,22 @@ pub(super) fn choose(
     }
 }
 
-/// Lowers a policy for a backend, or says why it cannot be had.
-type Candidate = fn(&Policy, &Host) -> Result<Chosen, String>;
-
-/// The first backend but fence's own that can be had and that weakens nothing; why the others are not taken is told.
+/// bubblewrap, if it can be had and weakens nothing; why it is not taken is told. Landlock alone is never taken unasked:
+/// what it leaves open for every policy, no policy accepts.
 pub(super) fn fall_back(missing: &str, policy: &Policy, host: &Host, screen: Screen) -> Option<Chosen> {
     let mut told = vec![format!("native cannot be used: {}", visible(missing))];
-    let candidates: [Candidate; 2] = [tried_bwrap, landlock];
-    for (candidate, name) in candidates.into_iter().zip(["bwrap", "landlock"]) {
-        match candidate(policy, host) {
-            Err(why) => told.push(format!("{name} cannot be used: {}", visible(&why))),
-            Ok(chosen) => match unaccepted(&chosen.lowered) {
-                None => {
-                    screen.say(&format!("running with {}, because {}", chosen.backend, told.join("; ")));
-                    return Some(chosen);
-                }
-                Some(found) => told.push(format!(
-                    "{name} would hold less than the policy accepts: {}",
-                    visible(&found.message)
-                )),
-            },
-        }
+    match tried_bwrap(policy, host) {
+        Err(why) => told.push(format!("bwrap cannot be used: {}", visible(&why))),
+        Ok(chosen) => match unaccepted(&chosen.lowered) {
+            None => {
+                screen.say(&format!("running with {}, because {}", chosen.backend, told.join("; ")));
+                return Some(chosen);
+            }
+            Some(found) => told
+                .push(format!("bwrap would hold less than the policy accepts: {}", visible(&found.message))),
+        },
     }
-    told.push("what a policy does not accept you can choose yourself: --backend landlock".to_owned());
+    told.push("Landlock alone leaves the metadata of every file open, which no policy accepts; you can choose it yourself: --backend landlock".to_owned());
     screen.say(&told.join("\n  "));
     None
 }
