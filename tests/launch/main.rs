@@ -30,6 +30,11 @@ fn main() -> ExitCode {
     {
         return drive(plan, command);
     }
+    // A shell that starts the tests in the background has them ignore both, and what they start would too.
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: the default disposition runs no code of this program.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     let cases: Vec<Case> = [sees::CASES, network::CASES, life::CASES, terminal::CASES, told::CASES].concat();
     if arguments.iter().any(|argument| argument == "--list") {
