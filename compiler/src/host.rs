@@ -71,6 +71,26 @@ pub struct Features {
     pub mediation: Support,
 }
 
+impl Features {
+    /// Nothing of it, and why.
+    #[must_use]
+    pub fn none(why: &str) -> Features {
+        let no = || Support::No(why.to_owned());
+        Features {
+            kernel: (0, 0),
+            user_namespaces: no(),
+            landlock_abi: 0,
+            seccomp: no(),
+            fresh_proc: no(),
+            mount_api: no(),
+            memfd_noexec: no(),
+            pid_max: no(),
+            tiocsti_off: no(),
+            mediation: no(),
+        }
+    }
+}
+
 /// Whether the machine offers something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fence_compiler::artifact::{Artifact, Lowering, Target, compile_for};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::diagnostic::{Diagnostic, Severity};
-use fence_compiler::host::{Entry, Features, FileFacts, Host, LinkText, Person, Support};
+use fence_compiler::host::{Entry, Features, FileFacts, Host, LinkText, Person};
 use fence_compiler::lower::seatbelt::{Run, RunId};
 use fence_compiler::lower::values;
 use fence_compiler::pattern::Variable;
@@ -28,7 +28,6 @@ pub fn path(text: &str) -> AbsolutePath {
 
 /// Ada's Mac, in a repository.
 pub fn host() -> Host {
-    let no = || Support::No("this is macOS".to_owned());
     Host {
         platform: Platform::MacOs,
         person: Person { name: "ada".into(), home: path("/Users/ada"), uid: 501, gid: 20 },
@@ -37,18 +36,7 @@ pub fn host() -> Host {
         git_common: None,
         environment_names: ["PATH", "HOME", "TERM", "GITHUB_TOKEN"].map(String::from).into(),
         environment: BTreeMap::from([("PATH".to_owned(), "/opt/homebrew/bin:/usr/bin:/bin".to_owned())]),
-        features: Features {
-            kernel: (0, 0),
-            user_namespaces: no(),
-            landlock_abi: 0,
-            seccomp: no(),
-            fresh_proc: no(),
-            mount_api: no(),
-            memfd_noexec: no(),
-            pid_max: no(),
-            tiocsti_off: no(),
-            mediation: no(),
-        },
+        features: Features::none("this is macOS"),
         protected: vec![path("/Users/ada/.local/state/fence")],
     }
 }

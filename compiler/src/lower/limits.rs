@@ -11,12 +11,21 @@ use crate::question::Platform;
 
 /// The smallest limit of each kind, and a report for every one that is written.
 pub(super) fn plan(policy: &Policy, host: &Host, network: &NetworkPlan) -> (Vec<LimitPlan>, Vec<Report>) {
+    smallest(policy, Platform::Linux, |limit, report| hold(limit, host, network, report))
+}
+
+/// The same on a platform where something says what holds a limit, if anything does, and tells how.
+pub(super) fn smallest(
+    policy: &Policy,
+    platform: Platform,
+    hold: impl Fn(&Limit, &mut Report) -> Option<LimitMechanism>,
+) -> (Vec<LimitPlan>, Vec<Report>) {
     let mut smallest: BTreeMap<LimitKind, LimitPlan> = BTreeMap::new();
     let mut reports = Vec::with_capacity(policy.limits.len());
     for limit in &policy.limits {
         let mut report = Report::default();
-        if limit.platform.is_none_or(|platform| platform == Platform::Linux) {
-            if let Some(by) = hold(limit, host, network, &mut report) {
+        if limit.platform.is_none_or(|only| only == platform) {
+            if let Some(by) = hold(limit, &mut report) {
                 let plan = LimitPlan { kind: limit.kind, amount: limit.amount, by };
                 let held = smallest.entry(limit.kind).or_insert_with(|| plan.clone());
                 held.amount = held.amount.min(limit.amount);

@@ -39,19 +39,7 @@ pub(crate) fn landlock_abi() -> u32 {
 #[cfg(not(target_os = "linux"))]
 #[must_use]
 pub fn features() -> Features {
-    let no = || Support::No("not Linux".to_owned());
-    Features {
-        kernel: (0, 0),
-        user_namespaces: no(),
-        landlock_abi: 0,
-        seccomp: no(),
-        fresh_proc: no(),
-        mount_api: no(),
-        memfd_noexec: no(),
-        pid_max: no(),
-        tiocsti_off: no(),
-        mediation: no(),
-    }
+    Features::none("not Linux")
 }
 
 /// The first two numbers of the kernel's release.

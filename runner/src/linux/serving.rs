@@ -233,14 +233,7 @@ fn refused(architecture: Architecture) -> Vec<CallRule> {
     let bits = |number: i32| u64::try_from(number).unwrap_or(u64::MAX);
     let others = architecture.names().filter(|name| !MADE.contains(name) && !UNKNOWN.contains(name));
     let others = others.map(str::to_owned).collect();
-    let writing = bits(
-        libc::O_WRONLY
-            | libc::O_RDWR
-            | libc::O_CREAT
-            | libc::O_TRUNC
-            | libc::O_APPEND
-            | (libc::O_TMPFILE & !libc::O_DIRECTORY),
-    );
+    let writing = bits(seccomp::WRITING);
     let any = |argument, bits| vec![Condition::AnyBit { argument, width: 32, bits }];
     let families = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(bits).to_vec();
     // Naming a thread, and a piece of memory.

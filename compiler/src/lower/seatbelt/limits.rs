@@ -1,7 +1,6 @@
 //! What holds each limit on macOS.
 
-use std::collections::BTreeMap;
-
+use super::super::limits::smallest;
 use super::super::report::{Cause, Report};
 use crate::fidelity::{Mechanism, limit_name};
 use crate::host::Host;
@@ -11,22 +10,7 @@ use crate::question::Platform;
 
 /// The smallest limit of each kind, and a report for every one that is written.
 pub fn plan(policy: &Policy, host: &Host) -> (Vec<LimitPlan>, Vec<Report>) {
-    let mut smallest: BTreeMap<LimitKind, LimitPlan> = BTreeMap::new();
-    let mut reports = Vec::with_capacity(policy.limits.len());
-    for limit in &policy.limits {
-        let mut report = Report::default();
-        if limit.platform.is_none_or(|platform| platform == Platform::MacOs) {
-            if let Some(by) = hold(limit, host, &mut report) {
-                let plan = LimitPlan { kind: limit.kind, amount: limit.amount, by };
-                let held = smallest.entry(limit.kind).or_insert_with(|| plan.clone());
-                held.amount = held.amount.min(limit.amount);
-            }
-        } else {
-            report.note("{} is for another platform", limit_name(limit.kind));
-        }
-        reports.push(report);
-    }
-    (smallest.into_values().collect(), reports)
+    smallest(policy, Platform::MacOs, |limit, report| hold(limit, host, report))
 }
 
 fn hold(limit: &Limit, host: &Host, report: &mut Report) -> Option<LimitMechanism> {

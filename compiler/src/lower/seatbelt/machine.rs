@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::bytes::AbsolutePath;
-use crate::host::{Features, Host, Person, Support};
+use crate::host::{Features, Host, Person};
 use crate::question::Platform;
 
 /// Makes the description of a Mac on which the same person works in the same directory: the home is
@@ -37,24 +37,7 @@ pub fn like_a_mac(host: &Host) -> Host {
         git_common: host.git_common.as_ref().map(there),
         environment_names: host.environment_names.clone(),
         environment,
-        features: absent(),
+        features: Features::none("this is macOS"),
         protected: host.protected.iter().map(there).collect(),
-    }
-}
-
-/// What a kernel of Linux offers, on a Mac.
-fn absent() -> Features {
-    let no = || Support::No("this is macOS".to_owned());
-    Features {
-        kernel: (0, 0),
-        user_namespaces: no(),
-        landlock_abi: 0,
-        seccomp: no(),
-        fresh_proc: no(),
-        mount_api: no(),
-        memfd_noexec: no(),
-        pid_max: no(),
-        tiocsti_off: no(),
-        mediation: no(),
     }
 }

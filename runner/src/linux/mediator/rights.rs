@@ -94,9 +94,8 @@ fn refused(architecture: Architecture) -> Vec<CallRule> {
     let one = |call: &str| vec![call.to_owned()];
     let bits = |number: i32| u64::try_from(number).unwrap_or(u64::MAX);
     let others = architecture.names().filter(|name| !MADE.contains(name)).map(str::to_owned).collect();
-    let writing = bits(libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND);
-    let temporary = bits(libc::O_TMPFILE & !libc::O_DIRECTORY);
-    let any = |argument| Condition::AnyBit { argument, width: 32, bits: writing | temporary };
+    let writing = bits(seccomp::WRITING);
+    let any = |argument| Condition::AnyBit { argument, width: 32, bits: writing };
     #[allow(clippy::cast_lossless)]
     let requests =
         [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT, libc::PTRACE_DETACH, libc::PTRACE_GETEVENTMSG];

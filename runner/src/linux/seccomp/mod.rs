@@ -22,6 +22,14 @@ use thiserror::Error;
 
 use assemble::{Piece, allow, kill, load, notify, refuse, statement, test};
 
+/// The flags of `open` with which something is written or made.
+pub(super) const WRITING: i32 = libc::O_WRONLY
+    | libc::O_RDWR
+    | libc::O_CREAT
+    | libc::O_TRUNC
+    | libc::O_APPEND
+    | (libc::O_TMPFILE & !libc::O_DIRECTORY);
+
 /// A processor that filters are made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
