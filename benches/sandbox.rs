@@ -127,14 +127,14 @@ fn check_command(c: &mut Criterion) {
             writeln!(text, "deny run \"tool-{number} push\" best-effort").unwrap();
         }
         let policy = resolved(&text);
-        let judge = Judge { policy: &policy, host: &host };
+        let judge = Judge { policy: &policy, host: &host, cwd: &host.cwd };
         let words = ["git", "commit", "-m", "text"].map(str::to_owned);
         group.bench_function(format!("{rules}-rules"), |b| {
             b.iter(|| judge.start("git", None, black_box(&words)).is_ok());
         });
     }
     let policy = resolved("fence 1\ninclude code\n");
-    let judge = Judge { policy: &policy, host: &host };
+    let judge = Judge { policy: &policy, host: &host, cwd: &host.cwd };
     group.bench_function("code", |b| {
         b.iter(|| judge.start("git", None, &["git", "status"].map(str::to_owned)).is_ok());
     });

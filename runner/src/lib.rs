@@ -23,4 +23,6 @@ pub mod printer;
 #[cfg(target_os = "linux")]
 pub mod proxy;
 pub mod publish;
+#[cfg(target_os = "linux")]
+pub mod session;
 pub mod trust;

@@ -46,8 +46,8 @@ pub(super) fn plan(
             ),
         }
     }
-    let passes = |name: &&String| !set.contains_key(*name) && is_passed(policy, host.platform, name);
-    EnvironmentPlan { pass: host.environment_names.iter().filter(passes).cloned().collect(), set }
+    let is_passed = |name: &&String| !set.contains_key(*name) && passes(policy, host.platform, name);
+    EnvironmentPlan { pass: host.environment_names.iter().filter(is_passed).cloned().collect(), set }
 }
 
 /// What tells programs of the explicit proxy. None has to know of it; one that does hears why it was refused. Names and
@@ -68,7 +68,9 @@ fn proxy(at: SocketAddrV4) -> [(&'static str, String); 9] {
     ]
 }
 
-fn is_passed(policy: &Policy, platform: Platform, name: &str) -> bool {
+/// Whether a policy passes a variable of the caller's on.
+#[must_use]
+pub fn passes(policy: &Policy, platform: Platform, name: &str) -> bool {
     let mut allowed = false;
     for rule in policy.rules.iter().filter(|rule| rule.platform.is_none_or(|named| named == platform)) {
         let Subject::Name { action: NameAction::Env, items, except } = &rule.subject else { continue };

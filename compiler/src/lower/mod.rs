@@ -13,7 +13,7 @@ mod claims;
 mod commands;
 mod coverage;
 mod devices;
-mod environment;
+pub mod environment;
 mod features;
 mod judgement;
 mod limits;

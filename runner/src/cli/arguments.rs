@@ -93,6 +93,9 @@ pub(super) enum Word {
     Policies(Policies),
     /// Trust the policy of a directory, list what is trusted, or revoke it
     Trust(Trust),
+    /// Keep a sandbox for many commands: start it, run commands in it, list, stop
+    #[cfg(target_os = "linux")]
+    Session(Session),
     /// Show what this machine offers to a sandbox, what it lacks, and how to mend it
     Doctor(Doctor),
     /// Print the JSON Schemas of policies and artifacts
@@ -406,6 +409,110 @@ pub(super) struct Trust {
         help_heading = "Output"
     )]
     pub format: Format,
+}
+
+/// `fence session`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = teaching::SESSION, disable_help_subcommand = true, subcommand_value_name = "WORD", subcommand_help_heading = "Words")]
+pub(super) struct Session {
+    /// Which word.
+    #[command(subcommand)]
+    pub word: SessionWord,
+}
+
+impl Session {
+    /// Whether it runs a command: then a failure of fence exits with 125.
+    pub(super) fn runs(&self) -> bool {
+        matches!(self.word, SessionWord::Start(_) | SessionWord::Run(_))
+    }
+}
+
+/// The words of `fence session`.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum SessionWord {
+    /// Make a sandbox that stays, and print its name
+    Start(SessionStart),
+    /// Run a command in it
+    Run(SessionRun),
+    /// List your sessions: name, policy, directory, age
+    List(SessionList),
+    /// End sessions, and everything that runs in them
+    Stop(SessionStop),
+}
+
+/// `fence session start`
+#[derive(Clone, Debug, Args)]
+pub(super) struct SessionStart {
+    /// What it is called; without it, the first number that is free
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Which policy.
+    #[command(flatten)]
+    pub chosen: Chosen,
+    /// End it when no command has run for so long (90s, 30m, 2h); `never` for until it is stopped
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = idle)]
+    pub idle: Idle,
+    /// Add each refusal to a file, one JSON object a line
+    #[arg(long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
+    pub log: Option<PathBuf>,
+}
+
+/// How long a session may do nothing; `None`: without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Idle(pub Option<std::time::Duration>);
+
+fn idle(text: &str) -> Result<Idle, String> {
+    let wrong = || "write a number and s, m or h, such as `90s`, or `never`".to_owned();
+    if text == "never" {
+        return Ok(Idle(None));
+    }
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;
+    if number == 0 {
+        return Err(wrong());
+    }
+    Ok(Idle(Some(std::time::Duration::from_secs(u64::from(number) * seconds))))
+}
+
+/// `fence session run`
+#[derive(Clone, Debug, Args)]
+#[command(
+    override_usage = "fence session run NAME [OPTIONS] [--] COMMAND [ARGUMENT]...\n       fence session run NAME [OPTIONS] -c TEXT [--] [ARGUMENT]..."
+)]
+pub(super) struct SessionRun {
+    /// The session
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Run a line of shell text; words after `--` become $0, $1, …
+    #[arg(short = 'c', value_name = "TEXT")]
+    pub text: Option<OsString>,
+    /// The shell for -c
+    #[arg(long, value_name = "PATH", default_value = "/bin/sh", requires = "text")]
+    pub shell: PathBuf,
+    /// Start in this directory instead of the current one
+    #[arg(short = 'C', long = "directory", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
+    /// The command, and everything that is its own
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present = "text", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+}
+
+/// `fence session list`
+#[derive(Clone, Debug, Args)]
+pub(super) struct SessionList {}
+
+/// `fence session stop`
+#[derive(Clone, Debug, Args)]
+pub(super) struct SessionStop {
+    /// The sessions
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
 }
 
 /// `fence doctor`

@@ -16,11 +16,15 @@ mod json;
 mod own;
 mod policies;
 mod policy;
+#[cfg(target_os = "linux")]
+pub(crate) mod prepared;
 pub(crate) mod remedy;
 mod run;
 mod screen;
 #[cfg(target_os = "linux")]
 mod serving;
+#[cfg(target_os = "linux")]
+mod session;
 mod show;
 #[cfg(target_os = "linux")]
 mod starts;
@@ -144,6 +148,11 @@ fn done(cli: Cli) -> u8 {
         Word::Trust(trust) => (trust::trust(&trust, screen), UNABLE),
         Word::Schema(schema) => (policies::schema(&schema, screen), UNABLE),
         Word::Doctor(doctor) => (doctor::doctor(&doctor, screen), UNABLE),
+        #[cfg(target_os = "linux")]
+        Word::Session(session) => {
+            let failed = if session.runs() { run::FAILED } else { UNABLE };
+            (session::session(&session, screen), failed)
+        }
         Word::Completions(completions) => (completions::completions(&completions, screen), UNABLE),
         Word::Help(help) => (help::help(&help, screen), UNABLE),
     };

@@ -66,7 +66,16 @@ pub(super) fn load(policies: &[OsString], changes: &Changes) -> anyhow::Result<L
     if let Some(directory) = &changes.directory {
         enter(directory)?;
     }
-    let place = Surroundings::of(None)?;
+    load_at(Surroundings::of(None)?, policies, &changes.rule, changes.set.clone())
+}
+
+/// The same for a place that was looked at.
+pub(super) fn load_at(
+    place: Surroundings,
+    policies: &[OsString],
+    rules: &[String],
+    set: Vec<(String, String)>,
+) -> anyhow::Result<Loaded> {
     let library = Library::new(place.person.home.clone(), place.person.uid, place.cwd.clone());
     let (mut mains, pick) = if policies.is_empty() {
         found_here(&place, &library)?
@@ -75,7 +84,7 @@ pub(super) fn load(policies: &[OsString], changes: &Changes) -> anyhow::Result<L
         (mains, Pick::Named)
     };
     let found_source = mains.first().cloned();
-    for rule in &changes.rule {
+    for rule in rules {
         mains.push(Source {
             origin: Origin::Given(format!("--rule {rule}")),
             name: "<--rule>".to_owned(),
@@ -83,7 +92,7 @@ pub(super) fn load(policies: &[OsString], changes: &Changes) -> anyhow::Result<L
         });
     }
     let above = above(&place, &library, &mains)?;
-    let resolved = resolve(&Request { mains, set: changes.set.clone(), above }, &library);
+    let resolved = resolve(&Request { mains, set, above }, &library);
     let how = match (pick, found_source) {
         (Pick::Found(found), Some(source)) => {
             How::Found { found, closure: crate::trust::closure_hash(&library.closure(&source)) }

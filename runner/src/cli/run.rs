@@ -16,7 +16,7 @@ use fence_compiler::policy::Policy;
 use fence_compiler::question::{Question, Reason, Verdict};
 use fence_compiler::source::Sources;
 
-use super::arguments::{BackendName, Run};
+use super::arguments::{BackendName, Chosen as ChosenPolicy, Run};
 use super::backend::{self, Backend, Chosen};
 use super::fidelity::Accepted;
 use super::policy::{How, enter, has_errors, load, refuse_home_in_tmp, refuse_wide_workspace};
@@ -47,9 +47,9 @@ pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
             if let Some(directory) = &arguments.chosen.changes.directory {
                 enter(directory)?;
             }
-            artifact::prepare(file, protected_log(arguments)?, screen)?
+            artifact::prepare(file, protected_log(arguments.log.as_deref())?, screen)?
         }
-        None => prepare(arguments, screen)?,
+        None => prepare(&arguments.chosen, arguments.backend, arguments.log.as_deref(), screen)?,
     };
     let Some(prepared) = prepared else { return Ok(FAILED) };
     // The end of the process frees it sooner than it could be taken apart.
@@ -82,8 +82,13 @@ pub(super) struct Prepared {
 }
 
 /// Finds, resolves and lowers the policy; `None` if what is wrong with it has been told.
-fn prepare(arguments: &Run, screen: Screen) -> anyhow::Result<Option<Prepared>> {
-    let loaded = load(&arguments.chosen.policy, &arguments.chosen.changes)?;
+pub(super) fn prepare(
+    chosen: &ChosenPolicy,
+    backend: BackendName,
+    log: Option<&Path>,
+    screen: Screen,
+) -> anyhow::Result<Option<Prepared>> {
+    let loaded = load(&chosen.policy, &chosen.changes)?;
     let sources = &loaded.resolved.sources;
     if !tell_findings(&loaded.resolved.diagnostics, sources, screen) {
         return Ok(None);
@@ -95,8 +100,8 @@ fn prepare(arguments: &Run, screen: Screen) -> anyhow::Result<Option<Prepared>> 
         return Ok(None);
     }
     refuse_wide_workspace(&loaded.place, policy)?;
-    let host = loaded.host(protected_log(arguments)?);
-    let Chosen { backend, lowered } = backend::choose(arguments.backend, policy, &host, screen)?;
+    let host = loaded.host(protected_log(log)?);
+    let Chosen { backend, lowered } = backend::choose(backend, policy, &host, screen)?;
     refuse_home_in_tmp(&loaded.place, policy, &lowered.diagnostics)?;
     if !tell_findings(&lowered.diagnostics, sources, screen) {
         return Ok(None);
@@ -104,7 +109,7 @@ fn prepare(arguments: &Run, screen: Screen) -> anyhow::Result<Option<Prepared>> 
     let name = policy.sources.first().map_or("?", |source| source.name.as_str());
     Ok(Some(Prepared {
         told: format!("policy {} ({})", visible(name), loaded.how.told()),
-        more: match arguments.chosen.policy.as_slice() {
+        more: match chosen.policy.as_slice() {
             [] => "fence check".to_owned(),
             [one] => format!("fence check {}", visible(&one.to_string_lossy())),
             // `check` looks at each by itself, and this is their union.
@@ -119,8 +124,8 @@ fn prepare(arguments: &Run, screen: Screen) -> anyhow::Result<Option<Prepared>> 
 }
 
 /// The log's file, which the command must not rewrite.
-fn protected_log(arguments: &Run) -> anyhow::Result<Vec<AbsolutePath>> {
-    let Some(log) = &arguments.log else { return Ok(Vec::new()) };
+fn protected_log(log: Option<&Path>) -> anyhow::Result<Vec<AbsolutePath>> {
+    let Some(log) = log else { return Ok(Vec::new()) };
     // Made before the plan, so that there is something to hold.
     Log::open(log)?;
     let real = log.canonicalize().with_context(|| format!("cannot use the log `{}`", log.display()))?;
@@ -148,7 +153,7 @@ pub(super) fn tell_findings(diagnostics: &[Diagnostic], sources: &Sources, scree
 }
 
 /// What a person should know before the command starts.
-fn tell_before(prepared: &Prepared, screen: Screen) {
+pub(super) fn tell_before(prepared: &Prepared, screen: Screen) {
     if screen.verbosity == Verbosity::Verbose {
         screen.say(&format!("{}, by {}", prepared.told, prepared.backend));
         for enforcement in &prepared.fidelity {
@@ -199,7 +204,7 @@ impl Started<'_> {
         let path = environment.iter().find_map(|(name, value)| (name == "PATH").then_some(value.as_os_str()));
         let argv = self.argv()?;
         let asked = argv.first().cloned().unwrap_or_default();
-        let judge = Judge { policy: &self.prepared.policy, host: &self.prepared.host };
+        let judge = judge(self.prepared);
         let lookup = Lookup { program: &asked, path, cwd: &self.prepared.host.cwd };
         let hidden = |program: &Program| self.prepared.backend.has_own_tmp() && hidden(program);
         let program = match look_up(lookup, |program| !hidden(program) && judge.program(program).is_ok()) {
@@ -307,7 +312,7 @@ impl Started<'_> {
                 Ok(NOT_FOUND)
             }
             NotFound::Refused(program) => {
-                let judge = Judge { policy: &self.prepared.policy, host: &self.prepared.host };
+                let judge = judge(self.prepared);
                 match judge.program(&program) {
                     Err(refusal) => self.refused(&refusal),
                     Ok(()) => bail!("`{}` was refused and then allowed", program.path),
@@ -477,6 +482,10 @@ type Ended = Result<(Outcome, Vec<launch::Timing>), launch::Error>;
 fn hidden(program: &Program) -> bool {
     AbsolutePath::new(b"/tmp")
         .is_some_and(|tmp| program.path.is_within(&tmp) || program.resolved.is_within(&tmp))
+}
+
+fn judge(prepared: &Prepared) -> Judge<'_> {
+    Judge { policy: &prepared.policy, host: &prepared.host, cwd: &prepared.host.cwd }
 }
 
 /// The whole environment of the command: what the plan passes on and sets, and fence's own, which decide nothing.

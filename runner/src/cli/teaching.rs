@@ -117,3 +117,16 @@ Examples:
   source <(fence completions bash)
   fence completions zsh > ~/.zfunc/_fence
   fence completions fish > ~/.config/fish/completions/fence.fish";
+
+/// Of `fence session --help`.
+pub(super) const SESSION: &str = "\
+Examples:
+  fence session start build -p default
+                                    a sandbox for the current directory, called `build`
+  fence session run build -- make   as `fence run`, at about the cost of a plain start
+  fence session run build -c 'make && ./check'
+  fence session list                name, policy, directory, age in seconds
+  fence session stop build          it and everything in it ends
+
+A command starts in the caller's directory, with as much of the caller's environment as the
+policy passes on. Exit status of `run`: as of `fence run`.";

@@ -41,7 +41,7 @@ pub(super) const RESERVED: &[&str] = &[
 
 /// Those among them that this version does not have and that would run something.
 const LATER_RUNNING: &[&str] =
-    &["claude", "codex", "copilot", "cursor-agent", "gemini", "learn", "opencode", "overlay", "session"];
+    &["claude", "codex", "copilot", "cursor-agent", "gemini", "learn", "opencode", "overlay"];
 
 /// What a command line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -301,6 +301,8 @@ mod tests {
             ("fence completions fish", "completions"),
             ("fence help E0203", "help"),
             ("fence doctor", "doctor"),
+            ("fence session list", "session"),
+            ("fence session run x -- ls --help", "session"),
             ("fence schema policy", "schema"),
             ("fence show -p base --format json", "show"),
             ("fence test base --coverage", "test"),

@@ -76,7 +76,8 @@ impl Command {
     }
 }
 
-fn rlimit(limit: &LimitPlan) -> Result<Operation, Error> {
+/// The operation that a limit is.
+pub(super) fn rlimit(limit: &LimitPlan) -> Result<Operation, Error> {
     resource(limit).map(|(resource, amount)| Operation::Limit { resource, amount })
 }
 

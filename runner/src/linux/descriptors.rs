@@ -39,11 +39,22 @@ impl Standard {
     /// Looks at the three; a directory and an `O_PATH` descriptor are refused, because a program inside could
     /// walk from there.
     pub(super) fn new() -> Result<Standard, Error> {
+        Standard::at([0, 1, 2])
+    }
+
+    /// Looks at those that will be the standard ones of a command, and have these numbers here.
+    pub(super) fn at(numbers: [RawFd; 3]) -> Result<Standard, Error> {
         let mut descriptors = Vec::new();
-        for (number, name) in [(0, "standard input"), (1, "standard output"), (2, "standard error")] {
+        for (number, name) in numbers.into_iter().zip(["standard input", "standard output", "standard error"])
+        {
             descriptors.extend(Descriptor::new(number, name)?);
         }
         Ok(Standard { descriptors })
+    }
+
+    /// None: whoever has none hands none on.
+    pub(super) fn none() -> Standard {
+        Standard { descriptors: Vec::new() }
     }
 
     /// Refuses a file that the command could open again through `/proc/self/fd` with more rights than its
@@ -57,8 +68,8 @@ impl Standard {
                 return Err(Error::Descriptor {
                     name: descriptor.name,
                     problem: format!("is `{path}`, which the policy does not let the command {right}"),
-                    repair: match descriptor.number {
-                        0 => format!("give it through a pipe: `cat {path} | fence …`"),
+                    repair: match descriptor.name {
+                        "standard input" => format!("give it through a pipe: `cat {path} | fence …`"),
                         _ => format!("give it through a pipe: `fence … | cat > {path}`"),
                     },
                 });
@@ -85,8 +96,8 @@ impl Standard {
                 problem: format!(
                     "is a file that the command could open again to {right} it under bubblewrap"
                 ),
-                repair: match descriptor.number {
-                    0 => format!("give it through a pipe: `cat {path} | fence …`"),
+                repair: match descriptor.name {
+                    "standard input" => format!("give it through a pipe: `cat {path} | fence …`"),
                     _ => format!("give it through a pipe: `fence … | cat > {path}`"),
                 },
             });

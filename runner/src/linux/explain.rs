@@ -20,6 +20,16 @@ pub(super) fn step(step: &Step, errno: Errno) -> Error {
     Error::Step { attempt, reason: reason(errno), repair, rules: step.rules.clone() }
 }
 
+/// Explains why a step of a session's command failed.
+pub(super) fn asked(step: &Step, errno: Errno, program: &CStr) -> Error {
+    match step.operation {
+        Operation::ExecuteAsked => {
+            Error::Exec { program: shown(program), problem: exec_problem(program, errno) }
+        }
+        _ => self::step(step, errno),
+    }
+}
+
 /// Explains why the namespaces could not be made.
 pub(super) fn namespaces(errno: Errno) -> Error {
     let repair = match errno {
@@ -168,7 +178,16 @@ fn explanation(operation: &Operation, errno: Errno) -> (String, String) {
         | Operation::CloseOthers { .. }
         | Operation::DieWithParent
         | Operation::Signal { .. } => ("giving up rights".to_owned(), doctor()),
+        Operation::Remember { .. } | Operation::HandOverTerminals { .. } => {
+            ("keeping a session inside".to_owned(), doctor())
+        }
+        Operation::StartAsked => (
+            "going to the directory that the command starts in".to_owned(),
+            "it is not there inside, or you may not enter it: choose another, or allow `read` of it when the session starts".to_owned(),
+        ),
         Operation::Mark(_)
+        | Operation::Standard
+        | Operation::ExecuteAsked
         | Operation::Umask
         | Operation::Restore { .. }
         | Operation::Spread { .. }

@@ -22,6 +22,8 @@ pub(super) enum Message {
     Stopped(i32),
     /// The time limit ended the command.
     TimedOut,
+    /// The sandbox of a session is made.
+    Ready,
 }
 
 /// Which list an operation belongs to.
@@ -36,7 +38,7 @@ pub(super) enum List {
 }
 
 /// The length of a message.
-pub(super) const LENGTH: usize = 16;
+pub(crate) const LENGTH: usize = 16;
 
 impl Message {
     /// Sends it; that nobody listens any more is not an error of the sender.
@@ -54,7 +56,7 @@ impl Message {
         Message::Reached(phase as u32, sys::now())
     }
 
-    fn encode(self) -> [u8; LENGTH] {
+    pub(super) fn encode(self) -> [u8; LENGTH] {
         let (kind, first, second): (u32, u32, u64) = match self {
             Message::Failed(List::Sandbox, index, errno) => (1, index, word(errno)),
             Message::Failed(List::Command, index, errno) => (2, index, word(errno)),
@@ -64,6 +66,7 @@ impl Message {
             Message::Signalled(signal) => (6, 0, word(signal)),
             Message::Stopped(signal) => (7, 0, word(signal)),
             Message::TimedOut => (8, 0, 0),
+            Message::Ready => (9, 0, 0),
         };
         let all = u128::from(kind) | u128::from(first) << 32 | u128::from(second) << 64;
         all.to_le_bytes()
@@ -83,6 +86,7 @@ impl Message {
             6 => Message::Signalled(number),
             7 => Message::Stopped(number),
             8 => Message::TimedOut,
+            9 => Message::Ready,
             _ => return None,
         })
     }
@@ -140,6 +144,7 @@ mod tests {
             Message::Signalled(64),
             Message::Stopped(20),
             Message::TimedOut,
+            Message::Ready,
         ] {
             assert_eq!(Message::decode(message.encode()), Some(message));
         }

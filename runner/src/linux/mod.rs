@@ -21,6 +21,7 @@ mod parent;
 mod sandbox;
 pub mod seccomp;
 pub(crate) mod serving;
+pub(crate) mod session;
 #[allow(unsafe_code)]
 mod sys;
 mod tree;

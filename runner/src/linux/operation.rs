@@ -13,6 +13,7 @@ use super::sys::mount::{self, Attributes, Depth};
 use super::sys::notice;
 use super::sys::process::{self, Disposition, Signals, Strings};
 use super::sys::processor::Processors;
+use super::sys::request::Request;
 use super::sys::socket;
 use super::{message::Message, sys};
 use crate::launch::Phase;
@@ -131,6 +132,16 @@ pub(super) enum Operation {
     NoExecution { path: CString },
     /// Allows rights beneath a path, if it is still there.
     Offer { ruleset: RawFd, path: CString, access: u64, of_files: u64 },
+    /// Keeps open, at a number that is kept for it, what names the processes inside.
+    Remember { processes: RawFd },
+    /// Hands over the directory of the terminals inside, or nothing if there is none.
+    HandOverTerminals { channel: RawFd },
+    /// Puts the descriptors that a command of a session was asked for with at the standard numbers.
+    Standard,
+    /// Sets the mask of modes, and goes to the directory, that a command of a session was asked for with.
+    StartAsked,
+    /// Executes the program that a session was asked for: the last operation.
+    ExecuteAsked,
     /// Executes the program: the last operation.
     Execute { program: CString, argv: Strings, environment: Strings },
 }
@@ -199,12 +210,25 @@ pub(super) struct State {
     root: RawFd,
     store: RawFd,
     umask: u32,
+    /// The command of a session that is started.
+    pub(super) asked: Option<Asked>,
+}
+
+/// A command that a session is asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// What it is.
+    pub(super) request: Request,
+    /// The descriptor of the memory that it was laid out in.
+    pub(super) memory: RawFd,
+    /// Its standard descriptors.
+    pub(super) standard: [RawFd; 3],
 }
 
 impl State {
     /// Before the first operation.
     pub(super) fn new(report: RawFd) -> State {
-        State { report, root: -1, store: -1, umask: 0o022 }
+        State { report, root: -1, store: -1, umask: 0o022, asked: None }
     }
 
     /// Carries the operations out in their order; the index and error of the first that fails.
@@ -349,11 +373,43 @@ impl State {
                     result?;
                 }
             },
+            Operation::Remember { processes } => {
+                // Without it, less is found of what is to be ended.
+                if let Ok(directory) = sys::open_directory(c"/proc") {
+                    let result = sys::put_for_oneself(directory, *processes);
+                    sys::close(directory);
+                    result?;
+                }
+            }
+            Operation::HandOverTerminals { channel } => match sys::open_directory(c"/dev/pts") {
+                Err(_) => socket::tell(*channel, &[0])?,
+                Ok(directory) => {
+                    let result = socket::send_descriptors(*channel, &[directory]);
+                    sys::close(directory);
+                    result?;
+                }
+            },
+            Operation::Standard => {
+                let standard = self.asked()?.standard;
+                for (number, descriptor) in (0..).zip(standard) {
+                    sys::put(descriptor, number)?;
+                }
+            }
+            Operation::StartAsked => {
+                let request = &self.asked()?.request;
+                process::set_umask(request.umask());
+                process::change_directory(request.directory())?;
+            }
+            Operation::ExecuteAsked => return Err(self.asked()?.request.execute()),
             Operation::Execute { program, argv, environment } => {
                 return Err(process::execute(program, argv, environment));
             }
         }
         Ok(())
+    }
+
+    fn asked(&self) -> Result<&Asked, Errno> {
+        self.asked.as_ref().ok_or(Errno::EINVAL)
     }
 
     fn ground(&self, ground: Ground) -> RawFd {

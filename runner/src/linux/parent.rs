@@ -198,7 +198,7 @@ fn filter(calls: &[CallRule], channel: Option<RawFd>) -> Result<Filter, Error> {
 
 /// Without scopes in Landlock (ABI 6), `kill(0, …)` would reach the caller's process group, of which the command is a
 /// part: it is refused then. Every other way to signal needs a number of the sandbox's own.
-fn group_signals() -> CallRule {
+pub(super) fn group_signals() -> CallRule {
     CallRule {
         calls: vec!["kill".to_owned()],
         when: vec![Condition::Equals { argument: 0, width: 32, mask: u64::MAX, value: 0 }],
@@ -383,7 +383,7 @@ pub(super) fn take_terminal_back(terminal: RawFd) {
     }
 }
 
-fn lost(change: Result<Change, Errno>) -> String {
+pub(super) fn lost(change: Result<Change, Errno>) -> String {
     match change {
         Ok(Change::Signalled(signal)) => match nix::sys::signal::Signal::try_from(signal) {
             Ok(signal) => format!("{signal}"),

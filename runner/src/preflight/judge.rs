@@ -31,6 +31,8 @@ pub struct Judge<'a> {
     pub policy: &'a Policy,
     /// The machine.
     pub host: &'a Host,
+    /// The directory that the command starts in.
+    pub cwd: &'a AbsolutePath,
 }
 
 impl Judge<'_> {
@@ -82,7 +84,7 @@ impl Judge<'_> {
                 return Ok(());
             }
             let argv: Vec<String> = invocation.words.iter().map(|word| word.text().to_owned()).collect();
-            let lookup = Lookup { program: OsStr::new(asked), path, cwd: &self.host.cwd };
+            let lookup = Lookup { program: OsStr::new(asked), path, cwd: self.cwd };
             let program = look_up(lookup, |_| true).ok();
             self.start(asked, program.as_ref(), &argv)
         })

@@ -39,7 +39,7 @@ mod tunnel;
 mod unsent;
 mod upstream;
 #[allow(unsafe_code)]
-mod watched;
+pub(crate) mod watched;
 
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;

@@ -36,7 +36,7 @@ pub(super) async fn watched(watch: &mut dyn Watch) -> io::Result<()> {
 }
 
 /// Waits for a descriptor of one's own.
-pub(super) fn waiting(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn waiting(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is owned by what is made, which nothing takes it out of.
     let registered = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
     registered.map_err(io::Error::from)

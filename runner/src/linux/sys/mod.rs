@@ -3,11 +3,13 @@
 //! Only here is `unsafe` allowed. Every function is safe to call: what it is given is checked by its types.
 
 pub(super) mod confine;
+pub(super) mod events;
 pub(super) mod join;
 pub(super) mod mount;
 pub(super) mod notice;
 pub(super) mod process;
 pub(super) mod processor;
+pub(super) mod request;
 pub(super) mod socket;
 pub(super) mod trace;
 
@@ -53,6 +55,25 @@ pub(super) fn close(fd: RawFd) {
     unsafe { libc::close(fd) };
 }
 
+/// Makes a number stand for what another stands for, and stay open when a program is executed.
+pub(super) fn put(from: RawFd, to: RawFd) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::dup2(from, to) }.into()).map(drop)
+}
+
+/// The same, and closed when a program is executed.
+pub(super) fn put_for_oneself(from: RawFd, to: RawFd) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::dup3(from, to, libc::O_CLOEXEC) }.into()).map(drop)
+}
+
+/// Opens a directory, to read its names from or to walk from.
+pub(super) fn open_directory(path: &CStr) -> Result<RawFd, Errno> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    // SAFETY: the path is NUL-terminated.
+    check(unsafe { libc::open(path.as_ptr(), flags) }.into())
+}
+
 /// Closes all descriptors from the first to the last number.
 pub(super) fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
@@ -94,6 +115,12 @@ pub(super) fn standard(number: RawFd) -> BorrowedFd<'static> {
 pub(super) fn copy(fd: RawFd) -> std::io::Result<OwnedFd> {
     // SAFETY: the number is borrowed for the call alone, and is not -1; a closed one yields `EBADF`.
     unsafe { BorrowedFd::borrow_raw(fd.max(0)) }.try_clone_to_owned()
+}
+
+/// A descriptor that was just made for this process, and that nobody else has.
+pub(super) fn owned(fd: RawFd) -> OwnedFd {
+    // SAFETY: by contract it is open and nobody else's; it is never -1.
+    unsafe { OwnedFd::from_raw_fd(fd.max(0)) }
 }
 
 /// The metadata of a descriptor, which stays open.

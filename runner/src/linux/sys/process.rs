@@ -175,6 +175,59 @@ pub(in crate::linux) fn kill(pid: i32, signal: i32) {
     unsafe { libc::kill(pid, signal) };
 }
 
+/// Sends a signal to a group of processes.
+pub(in crate::linux) fn kill_group(group: i32, signal: i32) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::kill(-group, signal) };
+}
+
+/// Sends SIGKILL to every process of a session among those that an open `/proc` names; how many there were, those included
+/// that have ended and were not waited for.
+pub(in crate::linux) fn kill_session(processes: RawFd, session: i32) -> usize {
+    // SAFETY: no memory is passed.
+    unsafe { libc::lseek(processes, 0, libc::SEEK_SET) };
+    let mut found = 0;
+    let mut buffer = [0_u64; 512];
+    loop {
+        // SAFETY: pointer and length are those of a live array, which is aligned as the entries are.
+        let read = unsafe {
+            libc::syscall(libc::SYS_getdents64, processes, buffer.as_mut_ptr(), size_of_val(&buffer))
+        };
+        let Some(read) = usize::try_from(read).ok().filter(|read| *read > 0) else { return found };
+        // SAFETY: the bytes of the same array.
+        let mut rest: &[u8] = unsafe {
+            std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), read.min(size_of_val(&buffer)))
+        };
+        while let Some(length) =
+            rest.get(16..18).map(|two| u16::from_ne_bytes(two.try_into().unwrap_or_default()))
+        {
+            let name = rest.get(19..usize::from(length)).unwrap_or_default();
+            if let Some(pid) = number(name) {
+                // SAFETY: no memory is passed.
+                unsafe {
+                    if libc::getsid(pid) == session {
+                        libc::kill(pid, libc::SIGKILL);
+                        found += 1;
+                    }
+                }
+            }
+            rest = rest.get(usize::from(length).max(1)..).unwrap_or_default();
+        }
+    }
+}
+
+/// The number that a name ended by NUL is.
+fn number(name: &[u8]) -> Option<i32> {
+    let mut number: Option<i32> = None;
+    for byte in name.iter().take_while(|byte| **byte != 0) {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        number = number.unwrap_or(0).checked_mul(10)?.checked_add(i32::from(byte - b'0')).into();
+    }
+    number
+}
+
 /// Starts a session of its own, without a terminal.
 pub(in crate::linux) fn new_session() -> Result<(), Errno> {
     // SAFETY: no memory is passed.

@@ -157,10 +157,15 @@ struct Control([u8; 16 + 4 * MOST_CARRIED]);
 
 /// Sends descriptors through a channel, with one byte; at most [`MOST_CARRIED`] of them.
 pub(in crate::linux) fn send_descriptors(channel: RawFd, descriptors: &[RawFd]) -> Result<(), Errno> {
+    send_with(channel, 0, descriptors)
+}
+
+/// The same with a byte that says something.
+pub(in crate::linux) fn send_with(channel: RawFd, byte: u8, descriptors: &[RawFd]) -> Result<(), Errno> {
     if descriptors.len() > MOST_CARRIED {
         return Err(Errno::E2BIG);
     }
-    let byte = [0_u8];
+    let byte = [byte];
     let mut control = Control([0; 16 + 4 * MOST_CARRIED]);
     let part = libc::iovec { iov_base: byte.as_ptr().cast_mut().cast(), iov_len: 1 };
     let length = size_of_val(descriptors);
@@ -184,15 +189,79 @@ pub(in crate::linux) fn send_descriptors(channel: RawFd, descriptors: &[RawFd]) 
 
 /// Takes the descriptors of one message, without waiting for it; none if the other end is gone.
 pub(in crate::linux) fn take_descriptors(channel: RawFd) -> Result<Vec<OwnedFd>, Errno> {
-    receive(channel, libc::MSG_DONTWAIT)
+    receive(channel, libc::MSG_DONTWAIT).map(|(_, taken)| taken)
 }
 
 /// Waits for a message and takes its descriptors.
 pub(in crate::linux) fn await_descriptors(channel: RawFd) -> Result<Vec<OwnedFd>, Errno> {
-    receive(channel, 0)
+    receive(channel, 0).map(|(_, taken)| taken)
 }
 
-fn receive(channel: RawFd, flags: libc::c_int) -> Result<Vec<OwnedFd>, Errno> {
+/// Takes the byte and the descriptors of one message, without waiting for it; no byte if the other end is gone.
+pub(in crate::linux) fn take_with(channel: RawFd) -> Result<(Option<u8>, Vec<OwnedFd>), Errno> {
+    receive(channel, libc::MSG_DONTWAIT)
+}
+
+/// The process that made a connection (`SO_PEERPIDFD`, Linux 6.5); it becomes readable when that has ended.
+pub(in crate::linux) fn peer_process(connection: RawFd) -> Result<OwnedFd, Errno> {
+    const SO_PEERPIDFD: libc::c_int = 77;
+    let mut process: libc::c_int = -1;
+    let mut size = size_of_val(&process) as libc::socklen_t;
+    // SAFETY: the pointers are to live values of the size that is told; the descriptor is our own.
+    unsafe {
+        let (to, size) = ((&raw mut process).cast(), &raw mut size);
+        check(libc::getsockopt(connection, libc::SOL_SOCKET, SO_PEERPIDFD, to, size).into())?;
+        Ok(OwnedFd::from_raw_fd(process))
+    }
+}
+
+/// Takes the descriptors of one message into an array, without allocating; how many. `ENODATA`: the other end is gone;
+/// `EMFILE`: some had no room, and all are closed.
+pub(in crate::linux) fn take_into(channel: RawFd, taken: &mut [RawFd; MOST_CARRIED]) -> Result<usize, Errno> {
+    let mut byte = [0_u8];
+    let mut control = Control([0; 16 + 4 * MOST_CARRIED]);
+    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+    let mut count = 0;
+    // SAFETY: as in `receive`.
+    unsafe {
+        let mut header: libc::msghdr = mem::zeroed();
+        header.msg_iov = &raw mut part;
+        header.msg_iovlen = 1;
+        header.msg_control = control.0.as_mut_ptr().cast();
+        header.msg_controllen = control.0.len() as _;
+        let read = libc::recvmsg(channel, &raw mut header, libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT);
+        if read < 0 {
+            return Err(Errno::last());
+        }
+        if read == 0 {
+            return Err(Errno::ENODATA);
+        }
+        let first = libc::CMSG_FIRSTHDR(&raw const header);
+        if !first.is_null() && (*first).cmsg_type == libc::SCM_RIGHTS {
+            let length = (*first).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+            let descriptors = libc::CMSG_DATA(first).cast::<RawFd>();
+            for (index, slot) in taken.iter_mut().enumerate().take(length / size_of::<RawFd>()) {
+                *slot = ptr::read_unaligned(descriptors.add(index));
+                count = index + 1;
+            }
+        }
+        if header.msg_flags & libc::MSG_CTRUNC != 0 {
+            taken.iter().take(count).for_each(|descriptor| close(*descriptor));
+            return Err(Errno::EMFILE);
+        }
+    }
+    Ok(count)
+}
+
+/// Sends a message that nobody has to take: it neither waits nor raises a signal.
+pub(in crate::linux) fn tell(channel: RawFd, bytes: &[u8]) -> Result<(), Errno> {
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    // SAFETY: pointer and length are those of a live slice.
+    let sent = unsafe { libc::send(channel, bytes.as_ptr().cast(), bytes.len(), flags) };
+    if sent < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
+fn receive(channel: RawFd, flags: libc::c_int) -> Result<(Option<u8>, Vec<OwnedFd>), Errno> {
     let mut byte = [0_u8];
     let mut control = Control([0; 16 + 4 * MOST_CARRIED]);
     let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
@@ -209,9 +278,12 @@ fn receive(channel: RawFd, flags: libc::c_int) -> Result<Vec<OwnedFd>, Errno> {
         if read < 0 {
             return Err(Errno::last());
         }
+        if read == 0 {
+            return Ok((None, taken));
+        }
         let first = libc::CMSG_FIRSTHDR(&raw const header);
-        if read == 0 || first.is_null() || (*first).cmsg_type != libc::SCM_RIGHTS {
-            return Ok(taken);
+        if first.is_null() || (*first).cmsg_type != libc::SCM_RIGHTS {
+            return Ok((byte.first().copied(), taken));
         }
         let length = (*first).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
         let descriptors = libc::CMSG_DATA(first).cast::<RawFd>();
@@ -219,7 +291,7 @@ fn receive(channel: RawFd, flags: libc::c_int) -> Result<Vec<OwnedFd>, Errno> {
             taken.push(OwnedFd::from_raw_fd(ptr::read_unaligned(descriptors.add(index))));
         }
     }
-    Ok(taken)
+    Ok((byte.first().copied(), taken))
 }
 
 #[cfg(test)]

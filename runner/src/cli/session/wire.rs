@@ -1,0 +1,125 @@
+//! What `fence session run` and a session's manager tell each other.
+//!
+//! One message asks: a byte that says for what, and descriptors. A command to run comes with memory that holds it as texts
+//! ended by NUL, and with its standard descriptors. What is refused is answered with a text; of a command that was started
+//! the first process of the sandbox tells by the same connection.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use crate::linux::session::{memory, receive, send_with};
+use crate::session::judged::Wanted;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// To run a command.
+    Run = 1,
+    /// What the session is.
+    About = 2,
+    /// To end.
+    Stop = 3,
+    /// Why a command was not started.
+    Explain = 4,
+}
+
+impl Kind {
+    pub(super) fn of(byte: u8) -> Option<Kind> {
+        [Kind::Run, Kind::About, Kind::Stop, Kind::Explain].into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// The first byte of a text that answers: no message about a command begins so.
+pub(super) const TEXT: u8 = 0xff;
+
+/// The most that a command may hold: what the system takes as arguments and environment, and some more.
+const LARGEST: u64 = 16 << 20;
+
+/// Asks for something.
+pub(super) fn send(connection: &OwnedFd, kind: Kind, descriptors: &[RawFd]) -> io::Result<()> {
+    send_with(connection.as_raw_fd(), kind as u8, descriptors)
+}
+
+/// What was asked for, and the descriptors that came with it.
+pub(super) fn take(connection: &OwnedFd) -> io::Result<(Option<Kind>, Vec<OwnedFd>)> {
+    let (byte, descriptors) = receive(connection.as_raw_fd())?;
+    Ok((byte.and_then(Kind::of), descriptors))
+}
+
+/// Memory that holds a command.
+pub(super) fn written(wanted: &Wanted) -> io::Result<OwnedFd> {
+    let mut bytes = Vec::new();
+    let mut add = |text: &[u8]| {
+        bytes.extend_from_slice(text);
+        bytes.push(0);
+    };
+    add(wanted.umask.to_string().as_bytes());
+    add(wanted.directory.as_os_str().as_bytes());
+    add(wanted.argv.len().to_string().as_bytes());
+    wanted.argv.iter().for_each(|word| add(word.as_bytes()));
+    for (name, value) in &wanted.environment {
+        add(&[name.as_bytes(), b"=", value.as_bytes()].concat());
+    }
+    memory(&bytes)
+}
+
+/// The command that memory holds; `None` for what is none.
+pub(super) fn read(memory: OwnedFd) -> Option<Wanted> {
+    let mut bytes = Vec::new();
+    let mut file = File::from(memory);
+    io::Seek::rewind(&mut file).ok()?;
+    file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    bytes.pop_if(|last| *last == 0)?;
+    let mut texts = bytes.split(|byte| *byte == 0);
+    let number = |texts: &mut dyn Iterator<Item = &[u8]>| -> Option<usize> {
+        std::str::from_utf8(texts.next()?).ok()?.parse().ok()
+    };
+    let umask = u32::try_from(number(&mut texts)?).ok()? & 0o777;
+    let directory = PathBuf::from(OsString::from_vec(texts.next()?.to_vec()));
+    let count = number(&mut texts)?;
+    let argv: Vec<OsString> =
+        texts.by_ref().take(count).map(|word| OsString::from_vec(word.to_vec())).collect();
+    if argv.len() != count {
+        return None;
+    }
+    let environment = texts
+        .filter_map(|pair| {
+            let equals = pair.iter().skip(1).position(|byte| *byte == b'=')? + 1;
+            let (name, value) = (pair.get(..equals)?, pair.get(equals + 1..)?);
+            Some((OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())))
+        })
+        .collect();
+    Some(Wanted { argv, environment, directory, umask })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_survives_the_way_to_the_manager() {
+        let wanted = Wanted {
+            argv: ["sh", "", "a b", "\u{e9}"].map(OsString::from).into(),
+            environment: vec![("A".into(), "b=c".into()), ("EMPTY".into(), "".into())],
+            directory: "/var/tmp".into(),
+            umask: 0o27,
+        };
+        assert_eq!(read(written(&wanted).unwrap()), Some(wanted.clone()));
+        let none = Wanted { environment: Vec::new(), argv: vec![OsString::new()], ..wanted };
+        assert_eq!(read(written(&none).unwrap()), Some(none));
+    }
+
+    #[test]
+    fn what_is_no_command_is_none() {
+        for bytes in
+            [&b""[..], b"\0", b"7\0/\0", b"7\0/\x002\0a\0", b"x\0/\x000\0", b"7\0/\x00-1\0", b"no end"]
+        {
+            assert_eq!(read(memory(bytes).unwrap()), None, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The sandbox itself, and what it is made of.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::command::Command;
+use super::judged::Rules;
+use super::{Error, cannot};
+use crate::cli::prepared;
+use crate::linux::session::Session;
+
+/// A sandbox that commands run in, until it is dropped. Clones of it are the same sandbox.
+#[derive(Clone, Debug)]
+pub struct Sandbox(Arc<Inner>);
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) rules: Rules,
+    pub(super) session: Session,
+    directory: PathBuf,
+}
+
+/// Says which sandbox is made.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    policies: Vec<OsString>,
+    rules: Vec<String>,
+    settings: Vec<(String, String)>,
+    directory: Option<PathBuf>,
+    idle: Option<Duration>,
+}
+
+impl Sandbox {
+    /// Begins to say which sandbox is made: without more, one with the policy `default` for the current directory.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Begins to say which command is run. A name is looked up on the `PATH` that the command will have.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        Command::new(self.0.clone(), program.as_ref())
+    }
+
+    /// A descriptor that can be read from once the sandbox has ended by itself: it did nothing for the time it was given, or
+    /// its first process was killed.
+    #[must_use]
+    pub fn lifeline(&self) -> BorrowedFd<'_> {
+        self.0.session.lifeline()
+    }
+}
+
+impl Inner {
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+impl Builder {
+    /// Adds a policy: a file (with a `/` or ending in `.fence`), the name of a built-in one, or `user`. Several are a union.
+    /// The `never`s of the person and of the machine hold as well, and no policy that merely lies in a directory is taken.
+    #[must_use]
+    pub fn policy(mut self, policy: impl Into<OsString>) -> Builder {
+        self.policies.push(policy.into());
+        self
+    }
+
+    /// Adds one statement, as `--rule` does.
+    #[must_use]
+    pub fn rule(mut self, statement: impl Into<String>) -> Builder {
+        self.rules.push(statement.into());
+        self
+    }
+
+    /// Changes a `let` of the policy, as `--set` does.
+    #[must_use]
+    pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> Builder {
+        self.settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// Says where it works: what `$cwd` and `$workspace` mean, and where commands start unless they say otherwise.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Builder {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// Has the sandbox end by itself once no command has run in it for so long.
+    #[must_use]
+    pub fn idle(mut self, time: Duration) -> Builder {
+        self.idle = Some(time);
+        self
+    }
+
+    /// Makes the sandbox.
+    ///
+    /// # Errors
+    /// The policy has an error, this machine cannot hold it as written, or refuses a step of making the sandbox.
+    pub fn start(self) -> Result<Sandbox, Error> {
+        let wanted = prepared::Wanted {
+            policies: if self.policies.is_empty() { vec!["default".into()] } else { self.policies },
+            rules: self.rules,
+            settings: self.settings,
+            directory: self.directory,
+        };
+        let prepared = prepared::prepare(wanted).map_err(|error| Error::Policy(format!("{error:#}")))?;
+        let directory = PathBuf::from(OsStr::new(&prepared.directory));
+        let directory = directory.canonicalize().map_err(cannot("use the directory of the sandbox"))?;
+        let rules = Rules::new(prepared.policy, prepared.host, prepared.plan.environment.clone());
+        let session = Session::start(prepared.plan, self.idle)?;
+        Ok(Sandbox(Arc::new(Inner { rules, session, directory })))
+    }
+}

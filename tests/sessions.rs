@@ -1,0 +1,310 @@
+//! A session lives and ends: many commands at once, nothing that grows, nothing left whoever dies.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[allow(dead_code, unused_imports)]
+mod harness;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::{Ending, Ground, Person, Scene, Start, Suite};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const POLICY: &str = "include base\nallow read write exec $cwd, $tmp\n";
+
+/// How many commands the search for growth runs, unless `FENCE_SESSION_COMMANDS` says so.
+const COMMANDS: u32 = 200;
+
+type Test = fn(&Opened) -> Result<(), String>;
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new("sessions");
+    let tests: [(&str, Test); 8] = [
+        ("two hundred commands at once", many_at_once),
+        ("nothing grows", nothing_grows),
+        ("signals reach the command", signals_reach),
+        ("what a command leaves running goes on until the session ends", left_running),
+        ("SIGKILL of the manager ends all", |opened| killed(opened, Victim::Manager)),
+        ("SIGKILL of the first process ends all", |opened| killed(opened, Victim::First)),
+        ("SIGKILL of a client ends its command, and no other", client_killed),
+        ("an ending manager that is asked by a signal leaves nothing", terminated),
+    ];
+    for person in Person::everybody() {
+        for (name, test) in tests {
+            let (ground, someone) = (suite.ground(), person.clone());
+            suite.add(name, &person, move || {
+                let opened = Opened::new(&ground, &someone)?;
+                test(&opened)?;
+                opened.close()
+            });
+        }
+    }
+    suite.run()
+}
+
+/// A scene with a session in it.
+struct Opened {
+    scene: Scene,
+}
+
+impl Opened {
+    fn new(ground: &Ground, person: &Person) -> Result<Opened, String> {
+        let scene = Scene::new(ground, person, &[], &[]);
+        let policy = scene.policy(POLICY).display().to_string();
+        let opened = Opened { scene };
+        let started = opened.fence(&["session", "start", "-q", "s", "--idle", "300s", "-p", &policy]).run();
+        if started.ending != Ending::Code(0) {
+            return Err(format!("start: {:?} {}", started.ending, started.err()));
+        }
+        Ok(opened)
+    }
+
+    fn fence(&self, words: &[&str]) -> Start {
+        let fence = self.scene.fence().display().to_string();
+        let mut start =
+            self.scene.start().words(std::iter::once(fence.as_str()).chain(words.iter().copied()));
+        start.limit = Duration::from_secs(60);
+        start
+    }
+
+    fn shell(&self, text: &str) -> Start {
+        self.fence(&["session", "run", "s", "--", "/bin/sh", "-c", text])
+    }
+
+    /// The process that keeps the session, and the first one inside.
+    fn processes(&self) -> Result<(i32, i32), String> {
+        let mark = self.scene.root().display().to_string();
+        let found: Vec<i32> = fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
+            .filter(|pid: &i32| {
+                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                let line = String::from_utf8_lossy(&line).replace('\0', " ");
+                line.contains(" session start ") && line.contains(&mark)
+            })
+            .collect();
+        let first =
+            found.iter().copied().find(|pid| parent(*pid).is_some_and(|parent| found.contains(&parent)));
+        let manager = first.and_then(parent);
+        manager.zip(first).ok_or_else(|| format!("no session among {found:?}"))
+    }
+
+    /// Stops it, and looks for what is left.
+    fn close(&self) -> Result<(), String> {
+        let stopped = self.fence(&["session", "stop", "s"]).run();
+        if !matches!(stopped.ending, Ending::Code(0 | 1)) {
+            return Err(format!("stop: {:?} {}", stopped.ending, stopped.err()));
+        }
+        self.nothing_is_left()
+    }
+
+    fn nothing_is_left(&self) -> Result<(), String> {
+        wait_until("the session to be forgotten", || {
+            self.fence(&["session", "list"]).run().out().trim().is_empty()
+        })?;
+        let left = self.scene.survivors();
+        if !left.is_empty() {
+            return Err(format!("left: {left:?}"));
+        }
+        let folder = self.scene.path("{home}/.local/state/fence/sessions");
+        let names: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        if names.is_empty() { Ok(()) } else { Err(format!("left: {names:?}")) }
+    }
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
+    let began = Instant::now();
+    while !done() {
+        if began.elapsed() > Duration::from_secs(30) {
+            return Err(format!("waited too long for {what}"));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+fn many_at_once(opened: &Opened) -> Result<(), String> {
+    const MANY: usize = 200;
+    let gate = opened.scene.path("{work}/gate");
+    let made = Command::new("mkfifo").args(["-m", "666"]).arg(&gate).status();
+    made.map_err(|error| error.to_string())?;
+    let mut children = Vec::new();
+    for _ in 0..MANY {
+        let text = "read x < gate; exit 9";
+        children.push(opened.shell(text).spawn().map_err(|error| error.to_string())?);
+    }
+    let (_, first) = opened.processes()?;
+    wait_until("all to run at once", || inside(first) == MANY)?;
+    let mut gate = File::options().read(true).write(true).open(gate).map_err(|error| error.to_string())?;
+    gate.write_all(&b"\n".repeat(MANY)).map_err(|error| error.to_string())?;
+    for child in children {
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        if output.status.code() != Some(9) {
+            return Err(format!("{:?}: {}", output.status, String::from_utf8_lossy(&output.stderr)));
+        }
+    }
+    Ok(())
+}
+
+/// How many children the first process has.
+fn inside(first: i32) -> usize {
+    let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap_or_default();
+    children.split_whitespace().count()
+}
+
+/// What the processes of a session hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    descriptors: usize,
+    processes: usize,
+    memory: u64,
+}
+
+fn held(opened: &Opened) -> Result<Held, String> {
+    let (manager, first) = opened.processes()?;
+    let descriptors = [manager, first]
+        .iter()
+        .map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or(0))
+        .sum();
+    let memory = [manager, first].iter().map(|pid| resident(*pid)).sum();
+    Ok(Held { descriptors, memory, processes: inside(first) })
+}
+
+/// Memory of a process's own, in kB.
+fn resident(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    field("RssAnon:")
+}
+
+fn nothing_grows(opened: &Opened) -> Result<(), String> {
+    let commands =
+        std::env::var("FENCE_SESSION_COMMANDS").ok().and_then(|text| text.parse().ok()).unwrap_or(COMMANDS);
+    let some = |count: u32| {
+        let fence = opened.scene.fence().display().to_string();
+        let text = format!(
+            "i=0; while [ $i -lt {count} ]; do {fence} session run s -- /bin/true || exit 1; {fence} session run s -- /bin/sh -c 'exit 3'; [ $? = 3 ] || exit 1; i=$((i+2)); done"
+        );
+        let mut start = opened.scene.start().words(["/bin/sh", "-c", &text]);
+        start.limit = Duration::from_secs(600);
+        let finished = start.run();
+        match finished.ending {
+            Ending::Code(0) => Ok(()),
+            other => Err(format!("{other:?}: {}", finished.err())),
+        }
+    };
+    some(50)?;
+    let before = held(opened)?;
+    some(commands)?;
+    // The last command may be told of before everything of it is put away.
+    let mut after = held(opened)?;
+    for _ in 0..100 {
+        if after.descriptors == before.descriptors && after.processes == before.processes {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+        after = held(opened)?;
+    }
+    eprintln!("{commands} commands: {before:?}, then {after:?}");
+    // The allocator may take a little more before it gives some back.
+    let grown = after.memory.saturating_sub(before.memory);
+    if after.descriptors != before.descriptors || after.processes != before.processes || grown > 256 {
+        return Err(format!("{commands} commands: {before:?} became {after:?}"));
+    }
+    Ok(())
+}
+
+fn signals_reach(opened: &Opened) -> Result<(), String> {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1] {
+        let name = signal.as_str().trim_start_matches("SIG");
+        let text = format!(
+            "trap 'exit 5' {name}; touch begun-{name}; i=0; while [ $i -lt 400 ]; do sleep 0.05; i=$((i+1)); done; exit 6"
+        );
+        let child = opened.shell(&text).spawn().map_err(|error| error.to_string())?;
+        let begun = opened.scene.path(&format!("{{work}}/begun-{name}"));
+        wait_until("the command to begin", || begun.exists())?;
+        kill(Pid::from_raw(child.id() as i32), signal).map_err(|error| error.to_string())?;
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        if output.status.code() != Some(5) {
+            return Err(format!(
+                "{signal}: {:?}: {}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn left_running(opened: &Opened) -> Result<(), String> {
+    let finished =
+        opened.shell("(setsid sh -c 'while sleep 0.05; do date > alive; done' > /dev/null 2>&1 &)").run();
+    if finished.ending != Ending::Code(0) {
+        return Err(format!("{:?} {}", finished.ending, finished.err()));
+    }
+    let alive = opened.scene.path("{work}/alive");
+    for _ in 0..2 {
+        let _ = fs::remove_file(&alive);
+        wait_until("what was left running", || alive.exists())?;
+    }
+    Ok(())
+}
+
+/// Whom a SIGKILL hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Victim {
+    Manager,
+    First,
+}
+
+const STUBBORN: &str =
+    "(setsid sleep 599 &); (trap '' TERM HUP; sleep 599; sleep 599) & touch begun; sleep 599; sleep 599";
+
+fn killed(opened: &Opened, victim: Victim) -> Result<(), String> {
+    let child = opened.shell(STUBBORN).spawn().map_err(|error| error.to_string())?;
+    wait_until("the command to begin", || opened.scene.path("{work}/begun").exists())?;
+    let (manager, first) = opened.processes()?;
+    let target = if victim == Victim::Manager { manager } else { first };
+    kill(Pid::from_raw(target), Signal::SIGKILL).map_err(|error| error.to_string())?;
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() != Some(125) || !told.contains("has ended, and the command with it") {
+        return Err(format!("{:?}: {told}", output.status));
+    }
+    opened.nothing_is_left()
+}
+
+fn client_killed(opened: &Opened) -> Result<(), String> {
+    let stubborn =
+        "trap '' TERM HUP; (trap '' TERM HUP; sleep 599; sleep 599) & touch begun; sleep 599; sleep 599";
+    let other = opened.shell("while ! [ -e done ]; do sleep 0.2; done; exit 8");
+    let other = other.spawn().map_err(|error| error.to_string())?;
+    let mut child = opened.shell(stubborn).spawn().map_err(|error| error.to_string())?;
+    wait_until("the command to begin", || opened.scene.path("{work}/begun").exists())?;
+    child.kill().map_err(|error| error.to_string())?;
+    child.wait().map_err(|error| error.to_string())?;
+    let (_, first) = opened.processes()?;
+    wait_until("the command to end", || inside(first) == 1)?;
+    fs::write(opened.scene.path("{work}/done"), "").map_err(|error| error.to_string())?;
+    let output = other.wait_with_output().map_err(|error| error.to_string())?;
+    if output.status.code() == Some(8) { Ok(()) } else { Err(format!("the other: {:?}", output.status)) }
+}
+
+fn terminated(opened: &Opened) -> Result<(), String> {
+    let (manager, _) = opened.processes()?;
+    kill(Pid::from_raw(manager), Signal::SIGTERM).map_err(|error| error.to_string())?;
+    opened.nothing_is_left()
+}
