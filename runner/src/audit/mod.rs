@@ -2,10 +2,12 @@
 //!
 //! There is one type for every source. A source that comes later adds events, never fields.
 
+mod last;
 mod log;
 mod text;
 mod time;
 
+pub use last::{Keeper, LastRefusal, last};
 pub use log::{Log, LogError};
 pub use text::visible;
 pub use time::Timestamp;
@@ -50,6 +52,26 @@ pub struct Event {
     /// The program that it ran.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub program: Option<String>,
+}
+
+/// An event, and what to write so that the answer changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The event.
+    pub event: Event,
+    /// `to allow it, add: …`; `None` where nothing can change it, or nobody asked.
+    pub remedy: Option<String>,
+}
+
+impl Told {
+    /// One line for a person: the event, and what would change the answer.
+    #[must_use]
+    pub fn line(&self) -> String {
+        match &self.remedy {
+            Some(remedy) => format!("{}; {remedy}", self.event.told()),
+            None => self.event.told(),
+        }
+    }
 }
 
 /// Who saw an event.

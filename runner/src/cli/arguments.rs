@@ -1,7 +1,7 @@
 //! The command line's definition.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
@@ -81,6 +81,8 @@ pub(super) enum Word {
     Check(Check),
     /// Say whether an action is allowed, and by which rule
     Why(Why),
+    /// Sum up what a run was allowed and refused, from its log
+    Audit(Audit),
     /// Show the resolved policy, each rule with where it comes from
     Show(Show),
     /// Run the tests that are written in a policy
@@ -179,12 +181,25 @@ pub(super) struct Run {
     /// Add each refusal to a file, one JSON object a line
     #[arg(long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
     pub log: Option<PathBuf>,
+    /// Show each refusal as it happens: the rule, and what would allow it
+    #[arg(short, long, help_heading = "Output")]
+    pub monitor: bool,
+    /// Run nothing: print what would be run, and what would hold for it
+    #[arg(long, help_heading = "Command")]
+    pub dry_run: bool,
     /// Print how long each phase of the launch took
     #[arg(long, help_heading = "Output")]
     pub timings: bool,
     /// The command, and everything that is its own
     #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present = "text", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
+}
+
+impl Run {
+    /// The log, unless nothing is run.
+    pub(super) fn written_log(&self) -> Option<&Path> {
+        self.log.as_deref().filter(|_| !self.dry_run)
+    }
 }
 
 /// What applies a plan.
@@ -246,12 +261,33 @@ pub(super) struct Why {
         help_heading = "Output"
     )]
     pub format: Format,
+    /// Explain the refusal that came last, of whichever run
+    #[arg(long, conflicts_with_all = ["policy", "rule", "set", "directory", "action"])]
+    pub last: bool,
     /// The action: read, write, exec, run, connect, http, listen, socket, env, device, tty, ssh, syscall, …
-    #[arg(value_name = "ACTION")]
-    pub action: String,
+    #[arg(value_name = "ACTION", required_unless_present = "last")]
+    pub action: Option<String>,
     /// What it is about: a path, a command, HOST:PORT, a name; nothing for `tty`
     #[arg(value_name = "ITEM", trailing_var_arg = true)]
     pub item: Vec<OsString>,
+}
+
+/// `fence audit`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = teaching::AUDIT)]
+pub(super) struct Audit {
+    /// A file that `fence run --log FILE` wrote; `-` is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// How the answer is written: text, or json, which carries its version
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub format: Format,
 }
 
 /// `fence show`

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod artifact;
+mod audit;
 mod backend;
 mod bwrap;
 mod check;
@@ -18,6 +19,7 @@ mod policies;
 mod policy;
 #[cfg(target_os = "linux")]
 pub(crate) mod prepared;
+mod record;
 pub(crate) mod remedy;
 mod run;
 mod screen;
@@ -140,6 +142,7 @@ fn done(cli: Cli) -> u8 {
         Word::Run(run) => (run::run(&run, screen), run::FAILED),
         Word::Check(check) => (check::check(&check, screen), UNABLE),
         Word::Why(why) => (why::why(&why, screen), UNABLE),
+        Word::Audit(audit) => (audit::audit(&audit, screen), UNABLE),
         Word::Show(show) => (show::show(&show, screen), UNABLE),
         Word::Test(test) => (check::test(&test, screen), UNABLE),
         Word::Compile(compile) => (compile::compile(&compile, screen), UNABLE),

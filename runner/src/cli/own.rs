@@ -24,6 +24,10 @@ mod platform {
         Ok(Target::Native)
     }
 
+    pub(super) fn text(plan: &Plan, policy: &Policy) -> String {
+        fence_compiler::plan::text(plan, policy)
+    }
+
     pub(super) fn plan(lowering: Lowering) -> Option<Plan> {
         if let Lowering::Native { plan } = lowering { Some(plan) } else { None }
     }
@@ -53,6 +57,10 @@ mod platform {
 
     pub(super) fn target() -> anyhow::Result<Target> {
         Ok(Target::Seatbelt(Run::named(crate::macos::fresh_run()?)))
+    }
+
+    pub(super) fn text(plan: &Plan, _: &Policy) -> String {
+        plan.profile.clone()
     }
 
     pub(super) fn plan(lowering: Lowering) -> Option<Plan> {
@@ -85,4 +93,9 @@ pub(super) fn compile_to_run(
 /// The plan of an artifact for this platform's own runner.
 pub(super) fn plan(lowering: Lowering) -> Option<Plan> {
     platform::plan(lowering)
+}
+
+/// The plan, for a person.
+pub(super) fn text(plan: &Plan, policy: &Policy) -> String {
+    platform::text(plan, policy)
 }

@@ -20,6 +20,9 @@ use super::arguments::{BackendName, Chosen as ChosenPolicy, Run};
 use super::backend::{self, Backend, Chosen};
 use super::fidelity::Accepted;
 use super::policy::{How, enter, has_errors, load, refuse_home_in_tmp, refuse_wide_workspace};
+#[cfg(target_os = "linux")]
+use super::record::Live;
+use super::record::Record;
 use super::remedy::{reasons, remedy};
 use super::screen::{Screen, Verbosity};
 #[cfg(target_os = "linux")]
@@ -27,7 +30,7 @@ use super::serving::{self, Serving};
 #[cfg(target_os = "linux")]
 use super::starts::Starts;
 use super::{artifact, distrust, fidelity, own, words};
-use crate::audit::{Event, EventSource, Log, visible};
+use crate::audit::{Event, EventSource, Log, Told, visible};
 use crate::host::Surroundings;
 #[cfg(target_os = "linux")]
 use crate::launch::Arbiter;
@@ -47,16 +50,16 @@ pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
             if let Some(directory) = &arguments.chosen.changes.directory {
                 enter(directory)?;
             }
-            artifact::prepare(file, protected_log(arguments.log.as_deref())?, screen)?
+            artifact::prepare(file, protected_log(arguments.written_log())?, screen)?
         }
-        None => prepare(&arguments.chosen, arguments.backend, arguments.log.as_deref(), screen)?,
+        None => prepare(&arguments.chosen, arguments.backend, arguments.written_log(), screen)?,
     };
     let Some(prepared) = prepared else { return Ok(FAILED) };
     // The end of the process frees it sooner than it could be taken apart.
     let mut prepared = ManuallyDrop::new(prepared);
     tell_before(&prepared, screen);
-    let log = arguments.log.as_deref().map(Log::open).transpose()?;
-    let started = Started { prepared: &prepared, arguments, screen, log, published: None };
+    let record = Record::new(&prepared, arguments, screen)?;
+    let started = Started { prepared: &prepared, arguments, screen, record, published: None };
     let code = started.run();
     // What it has made in the file system does not end with the process.
     prepared.backend = Backend::Native;
@@ -193,7 +196,7 @@ struct Started<'a> {
     prepared: &'a Prepared,
     arguments: &'a Run,
     screen: Screen,
-    log: Option<Log>,
+    record: Record<'a>,
     /// The ports that are offered.
     published: Option<Published>,
 }
@@ -213,6 +216,9 @@ impl Started<'_> {
         };
         if let Err(refusal) = self.judged(&judge, &asked, &program, &argv, path) {
             return self.refused(&refusal);
+        }
+        if self.arguments.dry_run {
+            return self.would_run(&program, &argv);
         }
         if let Some(code) = self.publish()? {
             return Ok(code);
@@ -239,6 +245,22 @@ impl Started<'_> {
         let mut argv = vec![self.arguments.shell.clone().into_os_string(), "-c".into(), text.clone()];
         argv.extend(self.arguments.command.iter().cloned());
         Ok(argv)
+    }
+
+    /// Tells what would be run and what would hold for it.
+    fn would_run(&self, program: &Program, argv: &[OsString]) -> anyhow::Result<u8> {
+        let Prepared { told, policy, host, plan, fidelity, backend, .. } = self.prepared;
+        let words: Vec<String> = argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let mut text = format!("would run {}\n", visible(&crate::preflight::told(&words)));
+        text.push_str(&format!("program {}\ndirectory {}\n{told}, by {backend}\n", program.path, host.cwd));
+        text.push_str("\nrules\n");
+        for enforcement in fidelity {
+            text.push_str(&format!("  {}\n", fidelity::line(policy, enforcement).replace('\n', "\n  ")));
+        }
+        text.push('\n');
+        text.push_str(&own::text(plan, policy));
+        self.screen.print(&text)?;
+        Ok(0)
     }
 
     /// Judges the command, and what its wrappers and its shell text start.
@@ -336,16 +358,20 @@ impl Started<'_> {
         for reason in reasons(policy, &refusal.decision) {
             text.push_str(&format!("\n  {reason}"));
         }
-        if let Some(remedy) = remedy(policy, refusal.action, Some(&refusal.item), &refusal.decision) {
+        let remedy = remedy(policy, refusal.action, Some(&refusal.item), &refusal.decision);
+        if let Some(remedy) = &remedy {
             text.push_str(&format!("\n  {remedy}"));
         }
         self.screen.say(&text);
-        self.add(&event)?;
+        self.conclude(Told { event, remedy })?;
         Ok(REFUSED)
     }
 
-    fn add(&mut self, event: &Event) -> anyhow::Result<()> {
-        self.log.as_mut().map_or(Ok(()), |log| Ok(log.add(event)?))
+    /// Writes the last event down, which was told already.
+    fn conclude(&mut self, told: Told) -> anyhow::Result<()> {
+        self.record.get_ready();
+        self.record.add_told(&told);
+        Ok(self.record.conclude()?)
     }
 
     fn launch(mut self, command: &launch::Command) -> anyhow::Result<u8> {
@@ -356,8 +382,9 @@ impl Started<'_> {
             Err(error) => {
                 if let Some(next) = self.fall_back(&error) {
                     tell_before(&next, self.screen);
-                    let Started { arguments, screen, log, .. } = self;
-                    return Started { prepared: &next, arguments, screen, log, published: None }.run();
+                    let Started { arguments, screen, .. } = self;
+                    let record = Record::new(&next, arguments, screen)?;
+                    return Started { prepared: &next, arguments, screen, record, published: None }.run();
                 }
                 self.screen.say(&visible(&error.to_string()));
                 return Ok(u8::try_from(error.exit_code()).unwrap_or(FAILED));
@@ -404,7 +431,7 @@ impl Started<'_> {
     fn start(&mut self, command: &launch::Command, options: &Options) -> anyhow::Result<Ended> {
         let prepared = self.prepared;
         let published = self.published.take();
-        let mut starts = Starts::new(self.prepared, self.arguments.log.as_deref(), self.screen)?;
+        let mut starts = Starts::new(prepared, || Record::new(prepared, self.arguments, self.screen))?;
         let arbiter = starts.as_mut().map(|starts| starts as &mut dyn Arbiter);
         let launched = |attendant: Option<&mut dyn launch::Attendant>| match &prepared.backend {
             Backend::Native => {
@@ -420,12 +447,16 @@ impl Started<'_> {
             Backend::Landlock(_) => crate::linux::alone::run(&prepared.plan, command, options)
                 .map(|outcome| (outcome, Vec::new())),
         };
-        let Some(mut serving) = Serving::new(prepared, self.log.as_mut(), published) else {
+        let Some(mut serving) = Serving::new(prepared, &mut self.record, published) else {
             return Ok(launched(None));
         };
         let ended = launched(Some(&mut serving));
-        serving::tell(&serving.summary, self.screen);
-        serving.unwritten.map_or(Ok(ended), |error| Err(error.into()))
+        let summary = serving.summary;
+        if self.record.live() == Live::Summed {
+            serving::tell(&summary, self.screen);
+        }
+        self.record.conclude()?;
+        Ok(ended)
     }
 
     /// Starts the command under its profile.
@@ -438,16 +469,14 @@ impl Started<'_> {
             )));
         }
         let Prepared { plan, policy, .. } = self.prepared;
-        let mut unwritten = None;
-        let log = &mut self.log;
-        let mut add = |event: &Event| {
-            if let Some(Err(error)) = log.as_mut().map(|log| log.add(event)) {
-                unwritten.get_or_insert(error);
-            }
-        };
-        let watched = self.arguments.log.is_some().then_some(&mut add as &mut dyn FnMut(&Event));
+        let seen = self.arguments.log.is_some() || self.arguments.monitor;
+        let record = &mut self.record;
+        let mut add = |event: &Event| record.add(&Told { event: event.clone(), remedy: None });
+        let watched = seen.then_some(&mut add as &mut dyn FnMut(&Event));
         let ended = crate::macos::run_watched(plan, policy, command, options, watched);
-        unwritten.map_or(Ok(ended.map(|outcome| (outcome, Vec::new()))), |error| Err(error.into()))
+        self.record.get_ready();
+        self.record.conclude()?;
+        Ok(ended.map(|outcome| (outcome, Vec::new())))
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "macos")))]
@@ -471,7 +500,7 @@ impl Started<'_> {
         let item = command.program.to_string_lossy().into_owned();
         let reason = Reason::AlwaysClosed(format!("{statement} ({place})"));
         let event = Event::decided(EventSource::Fence, "time", item, Verdict::Denied, &reason, policy);
-        self.add(&event)
+        self.conclude(Told { event, remedy: None })
     }
 }
 

@@ -6,35 +6,35 @@ use fence_compiler::lower::values;
 use fence_compiler::plan::NetworkPlan;
 use fence_compiler::world::World;
 
+use super::record::Record;
 use super::run::Prepared;
 use super::screen::Screen;
-use crate::audit::{Log, LogError};
+use crate::audit::Told;
 use crate::launch::{Attendant, Error, Making, Sockets};
 use crate::proxy::{self, Callers, Setting, Summary, Watch};
 use crate::publish::{self, Published};
 
 /// What serves the connections of a run.
-pub(super) struct Serving<'a> {
+pub(super) struct Serving<'a, 'r> {
     prepared: &'a Prepared,
-    log: Option<&'a mut Log>,
+    record: &'a mut Record<'r>,
     published: Option<Published>,
     /// What came of the connections.
     pub(super) summary: Summary,
-    /// Why an event could not be written down.
-    pub(super) unwritten: Option<LogError>,
 }
 
-impl<'a> Serving<'a> {
+impl<'a, 'r> Serving<'a, 'r> {
     /// Is ready to serve, if the plan allows connections at all, or something is published.
     pub(super) fn new(
         prepared: &'a Prepared,
-        log: Option<&'a mut Log>,
+        record: &'a mut Record<'r>,
         published: Option<Published>,
-    ) -> Option<Serving<'a>> {
+    ) -> Option<Serving<'a, 'r>> {
         if prepared.plan.network == NetworkPlan::Isolated && published.is_none() {
             return None;
         }
-        Some(Serving { prepared, log, published, summary: Summary::default(), unwritten: None })
+        record.get_ready();
+        Some(Serving { prepared, record, published, summary: Summary::default() })
     }
 
     fn setting(&self) -> Option<Setting> {
@@ -52,7 +52,7 @@ impl<'a> Serving<'a> {
     }
 }
 
-impl Attendant for Serving<'_> {
+impl Attendant for Serving<'_, '_> {
     fn making(&self) -> Making {
         if self.published.is_some() { Making::OnDemand } else { Making::Nothing }
     }
@@ -65,15 +65,7 @@ impl Attendant for Serving<'_> {
         }
         // Without the first, the launch itself goes on waiting.
         let (Some(setting), Some(inside)) = (self.setting(), sockets.judged) else { return Ok(()) };
-        let (log, unwritten) = (&mut self.log, &mut self.unwritten);
-        let mut add = |event: &crate::audit::Event| {
-            if let Some(log) = log
-                && let Err(error) = log.add(event)
-                && unwritten.is_none()
-            {
-                *unwritten = Some(error);
-            }
-        };
+        let mut add = |told: &Told| self.record.add(told);
         self.summary = proxy::serve(setting, inside, &mut add, watch)
             .map_err(|error| Error::Serve(error.to_string()))?;
         Ok(())

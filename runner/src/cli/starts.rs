@@ -14,11 +14,11 @@ use fence_compiler::policy::{Effect, Policy, Rule, Subject};
 use fence_compiler::question::{Decision, Destination, Platform, Question, Reason, Verdict};
 use fence_compiler::world::World;
 
+use super::record::{Live, Record};
 use super::remedy::remedy;
 use super::run::Prepared;
-use super::screen::Screen;
 use super::serving;
-use crate::audit::{Event, EventSource, Log, visible};
+use crate::audit::{Event, EventSource, LogError, Told, visible};
 use crate::launch::{Arbiter, Asked, Refused, Role};
 use crate::preflight::{Refusal, Ways, ssh, told, world};
 use crate::proxy::{self, Summary};
@@ -36,8 +36,7 @@ pub(super) struct Starts<'a> {
     homes: Vec<AbsolutePath>,
     /// The world that every question is asked in, but for the links on its way.
     world: World,
-    log: Option<Log>,
-    screen: Screen,
+    record: Record<'a>,
     refused: BTreeMap<String, proxy::Refused>,
     beyond: u64,
 }
@@ -46,17 +45,17 @@ impl<'a> Starts<'a> {
     /// Is ready to judge, if the plan wants starts judged.
     pub(super) fn new(
         prepared: &'a Prepared,
-        log: Option<&Path>,
-        screen: Screen,
+        record: impl FnOnce() -> Result<Record<'a>, LogError>,
     ) -> anyhow::Result<Option<Starts<'a>>> {
         if !prepared.plan.mediated.contains(&Mediated::Starts) {
             return Ok(None);
         }
-        let log = log.map(Log::open).transpose()?;
+        let mut record = record()?;
+        record.get_ready();
         let world = world(&prepared.host, &prepared.policy, &[], Ways::Programs);
         let ssh = Ssh::of(&prepared.policy);
         let homes = if ssh == Ssh::Judged { homes(prepared) } else { Vec::new() };
-        Ok(Some(Starts { prepared, ssh, homes, world, log, screen, refused: BTreeMap::new(), beyond: 0 }))
+        Ok(Some(Starts { prepared, ssh, homes, world, record, refused: BTreeMap::new(), beyond: 0 }))
     }
 
     fn policy(&self) -> &'a Policy {
@@ -186,19 +185,21 @@ impl Arbiter for Starts<'_> {
                 self.beyond
             }
         };
-        if times <= REPEATS
-            && let Some(log) = &mut self.log
-            && let Err(error) = log.add(&event)
-        {
-            self.screen.say(&visible(&error.to_string()));
-            self.log = None;
+        if times <= REPEATS {
+            let remedy = remedy(policy, refusal.action, Some(&refusal.item), &refusal.decision);
+            self.record.add(&Told { event, remedy });
         }
     }
 
     fn conclude(&mut self) {
         let mut refused: Vec<proxy::Refused> = std::mem::take(&mut self.refused).into_values().collect();
         refused.sort_by(|a, b| b.times.cmp(&a.times).then_with(|| a.told.cmp(&b.told)));
-        serving::tell(&Summary { connections: 0, refused, beyond: self.beyond }, self.screen);
+        if self.record.live() == Live::Summed {
+            serving::tell(&Summary { connections: 0, refused, beyond: self.beyond }, self.record.screen());
+        }
+        if let Err(error) = self.record.conclude() {
+            self.record.screen().say(&visible(&error.to_string()));
+        }
     }
 }
 

@@ -29,12 +29,23 @@ Examples:
   fence run -c 'echo \"$1\"' -- sh hello
                                     shell text with $0 and $1
   fence run -v -- true              tell what is enforced, by what, in which order
+  fence run -m -- npm install       tell each refusal as it happens
+  fence run --dry-run -- make       run nothing, and say what would hold
   #!/usr/bin/env -S fence run -p default --
                                     as the first line of a script
 
 Exit status: the command's own; 125 when fence itself failed, 126 when the policy refused
 the command or it cannot be executed, 127 when it was not found, 124 when a time limit
 ended it, 128+N for a signal.";
+
+/// Of `fence audit --help`.
+pub(super) const AUDIT: &str = "\
+Examples:
+  fence run --log run.jsonl -- npm install
+  fence audit run.jsonl             what was reached, what was refused, by which rules
+  fence audit --format json run.jsonl
+
+Exit status: 0 nothing was refused, 1 something was, 2 could not answer.";
 
 /// Of `fence check --help`.
 pub(super) const CHECK: &str = "\
@@ -71,6 +82,7 @@ Examples:
   fence why http 'GET api.github.com/user'
   fence why env AWS_SECRET_ACCESS_KEY
   fence why tty
+  fence why --last                  the refusal that came last
 
 Exit status: 0 allowed, 1 denied, 2 could not answer.";
 

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, PathBuf};
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
 use fence_compiler::diagnostic::render;
@@ -20,12 +20,13 @@ use super::json;
 use super::policy::load;
 use super::remedy::{reasons, remedy, rule_line};
 use super::screen::{Screen, paint};
-use crate::audit::visible;
+use crate::audit::{self, LastRefusal, visible};
 use crate::preflight::{Invocation, Lookup, Ways, Word, look_up, unwrapped, world};
 
 /// Answers one question, with its reasons and with what would change the answer.
 pub(super) fn why(arguments: &Why, screen: Screen) -> anyhow::Result<u8> {
-    let action = action(&arguments.action)?;
+    let Some(word) = &arguments.action else { return last(arguments.format, screen) };
+    let action = action(word)?;
     let loaded = load(&arguments.chosen.policy, &arguments.chosen.changes)?;
     if loaded.has_errors() {
         screen.tell(&render::text(&loaded.resolved.diagnostics, &loaded.resolved.sources, screen.err));
@@ -45,6 +46,30 @@ pub(super) fn why(arguments: &Why, screen: Screen) -> anyhow::Result<u8> {
         Format::Json => json::print(screen, &as_json(policy, &answer))?,
     }
     Ok(u8::from(decision.verdict == Verdict::Denied))
+}
+
+/// Explains the refusal that came last.
+fn last(format: Format, screen: Screen) -> anyhow::Result<u8> {
+    let person = crate::host::person()?;
+    let Some(refusal) = audit::last(&person.home, person.uid).context("cannot read the last refusal")? else {
+        screen.say("no refusal has been kept yet; what the kernel refuses is not seen by fence: fence why ACTION ITEM");
+        return Ok(super::UNABLE);
+    };
+    match format {
+        Format::Json => json::print(screen, &json!({ "version": json::VERSION, "last": refusal }))?,
+        Format::Text => {
+            let LastRefusal { time, policy, action, item, rules, reason, remedy, .. } = &refusal;
+            let denied = paint(screen.out, "denied", "31;1");
+            let mut text = format!("{denied}: {} {}\n", visible(action), visible(item));
+            text.push_str(&format!("  at {time}, under {}\n", visible(policy)));
+            rules.iter().for_each(|rule| text.push_str(&format!("  {}\n", rule.told())));
+            for line in reason.iter().chain(remedy) {
+                text.push_str(&format!("  {}\n", visible(line)));
+            }
+            screen.print(&text)?;
+        }
+    }
+    Ok(1)
 }
 
 /// The most rules that are told of what lies beneath a path.

@@ -238,7 +238,9 @@ mod tests {
                         run.text.map(|text| format!(" -c {}", text.display())).unwrap_or_default(),
                         run.command.iter().map(|word| format!(" [{}]", word.display())).collect::<String>()
                     ),
-                    Ok(Cli { word: Word::Why(why), .. }) => format!("why {} {:?}", why.action, why.item),
+                    Ok(Cli { word: Word::Why(why), .. }) => {
+                        format!("why {} {:?}", why.action.unwrap_or_default(), why.item)
+                    }
                     Ok(Cli { word, .. }) => format!("{word:?}").split('(').next().unwrap().to_lowercase(),
                     Err(error) => format!("{:?}", error.kind()),
                 }

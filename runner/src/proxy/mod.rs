@@ -48,7 +48,7 @@ use fence_compiler::plan::JudgedNetwork;
 use fence_compiler::policy::Policy;
 use fence_compiler::world::World;
 
-use crate::audit::Event;
+use crate::audit::Told;
 
 pub use report::{Refused, Summary};
 pub use upstream::Callers;
@@ -109,7 +109,7 @@ pub struct ServeError {
 pub fn serve(
     setting: Setting,
     inside: Inside,
-    events: &mut dyn FnMut(&Event),
+    events: &mut dyn FnMut(&Told),
     watch: &mut dyn Watch,
 ) -> Result<Summary, ServeError> {
     server::serve(setting, inside, events, watch)

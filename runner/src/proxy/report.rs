@@ -9,7 +9,7 @@ use fence_compiler::question::{Decision, Reason, Verdict};
 use tokio::sync::Notify;
 
 use super::refusal::Refusal;
-use crate::audit::{Event, EventSource};
+use crate::audit::{Event, EventSource, Told};
 
 /// How often the same event is told.
 const REPEATS: u64 = 8;
@@ -19,7 +19,7 @@ const MOST: usize = 1024;
 /// Collects events.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    events: RefCell<VecDeque<Event>>,
+    events: RefCell<VecDeque<Told>>,
     counts: RefCell<BTreeMap<(Verdict, &'static str, String), Count>>,
     beyond: Cell<u64>,
     connections: Cell<u64>,
@@ -79,7 +79,7 @@ impl Report {
     ) {
         if self.counted(Verdict::Allowed, action, &item, || None) {
             let event = Event::decided(source, action, item, Verdict::Allowed, &decision.reason, policy);
-            self.add(Event { address, ..event });
+            self.add(Told { event: Event { address, ..event }, remedy: None });
         }
     }
 
@@ -99,7 +99,7 @@ impl Report {
         };
         let refused = || Some(Refused { told: event().told(), remedy: refusal.remedy(policy), times: 0 });
         if self.counted(Verdict::Denied, refusal.action, &refusal.item, refused) {
-            self.add(event());
+            self.add(Told { event: event(), remedy: refusal.remedy(policy) });
         }
     }
 
@@ -125,13 +125,13 @@ impl Report {
         true
     }
 
-    fn add(&self, event: Event) {
-        self.events.borrow_mut().push_back(event);
+    fn add(&self, told: Told) {
+        self.events.borrow_mut().push_back(told);
         self.told.notify_one();
     }
 
     /// The events since the last time.
-    pub(super) fn take(&self) -> VecDeque<Event> {
+    pub(super) fn take(&self) -> VecDeque<Told> {
         std::mem::take(&mut *self.events.borrow_mut())
     }
 

@@ -27,7 +27,7 @@ use super::report::Report;
 use super::resolve::{Resolver, Source};
 use super::watched::{is_ready, watched};
 use super::{Inside, ServeError, Setting, Summary, Watch, door, packets, responder, upstream};
-use crate::audit::{Event, EventSource};
+use crate::audit::{EventSource, Told};
 use crate::linux::serving;
 
 /// How long what was sent before the sandbox ended may take to be passed on.
@@ -68,7 +68,7 @@ pub(super) enum NotAllowed {
 pub(super) fn serve(
     setting: Setting,
     inside: Inside,
-    events: &mut dyn FnMut(&Event),
+    events: &mut dyn FnMut(&Told),
     watch: &mut dyn Watch,
 ) -> Result<Summary, ServeError> {
     let error = |doing| move |error| ServeError { doing, error };

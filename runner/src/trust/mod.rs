@@ -7,6 +7,7 @@
 mod store;
 
 pub use store::{Revoked, Store, TrustError, state_folder};
+pub(crate) use store::{own_state_folder, owned};
 
 use std::collections::BTreeMap;
 

@@ -155,10 +155,10 @@ impl Store {
         for folder in [self.state.clone(), self.folder()] {
             let found =
                 fs::symlink_metadata(to_path(&folder)).map_err(|error| system("look at", &folder, error))?;
-            self.own(&folder, &found)?;
+            owned(&folder, &found, self.uid)?;
         }
         let found = file.metadata().map_err(|error| system("look at", path, error))?;
-        self.own(path, &found)?;
+        owned(path, &found, self.uid)?;
         if !found.is_file() || found.len() > LARGEST {
             return Err(untrusted(path, "it is no record of trust"));
         }
@@ -172,40 +172,57 @@ impl Store {
         Ok(Some(record))
     }
 
-    /// Whether this person alone can have written something.
-    fn own(&self, path: &AbsolutePath, found: &fs::Metadata) -> Result<(), TrustError> {
-        if found.uid() != self.uid {
-            return Err(untrusted(path, &format!("user {} owns it", found.uid())));
-        }
-        if found.mode() & 0o077 != 0 {
-            return Err(untrusted(path, &format!("others may use it (mode {:04o})", found.mode() & 0o7777)));
-        }
-        Ok(())
-    }
-
     /// Makes the folder, and what is above it, for this person alone.
     fn make_folder(&self) -> Result<AbsolutePath, TrustError> {
         let folder = self.folder();
-        let made = fs::create_dir_all(to_path(&self.state.parent().unwrap_or_else(AbsolutePath::root)))
-            .and_then(|()| make_private(to_path(&self.state)))
-            .and_then(|()| make_private(to_path(&folder)));
-        made.map_err(|error| {
-            if is_read_only(&error) {
-                TrustError::ReadOnly { path: folder.clone() }
-            } else {
-                system("make", &folder, error)
-            }
-        })?;
-        for folder in [&self.state, &folder] {
-            let found =
-                fs::symlink_metadata(to_path(folder)).map_err(|error| system("look at", folder, error))?;
-            if !found.is_dir() {
-                return Err(untrusted(folder, "it is no directory"));
-            }
-            self.own(folder, &found)?;
-        }
+        make_state(&self.state, self.uid)?;
+        make(&folder, make_private, self.uid)?;
         Ok(folder)
     }
+}
+
+/// Whether this person alone can have written something.
+pub(crate) fn owned(path: &AbsolutePath, found: &fs::Metadata, uid: u32) -> Result<(), TrustError> {
+    if found.uid() != uid {
+        return Err(untrusted(path, &format!("user {} owns it", found.uid())));
+    }
+    if found.mode() & 0o077 != 0 {
+        return Err(untrusted(path, &format!("others may use it (mode {:04o})", found.mode() & 0o7777)));
+    }
+    Ok(())
+}
+
+/// The folder of everything that fence keeps about a person, made if there is none; only the person can write it.
+pub(crate) fn own_state_folder(home: &AbsolutePath, uid: u32) -> Result<AbsolutePath, TrustError> {
+    let state = state_folder(home);
+    make_state(&state, uid)?;
+    Ok(state)
+}
+
+fn make_state(state: &AbsolutePath, uid: u32) -> Result<(), TrustError> {
+    let above = state.parent().unwrap_or_else(AbsolutePath::root);
+    let with_above = |state: &Path| fs::create_dir_all(to_path(&above)).and_then(|()| make_private(state));
+    make(state, with_above, uid)
+}
+
+/// Makes a folder, and looks whether it is the person's alone.
+fn make(
+    folder: &AbsolutePath,
+    making: impl FnOnce(&Path) -> io::Result<()>,
+    uid: u32,
+) -> Result<(), TrustError> {
+    making(to_path(folder)).map_err(|error| {
+        if is_read_only(&error) {
+            TrustError::ReadOnly { path: folder.clone() }
+        } else {
+            system("make", folder, error)
+        }
+    })?;
+    let found = fs::symlink_metadata(to_path(folder)).map_err(|error| system("look at", folder, error))?;
+    if !found.is_dir() {
+        return Err(untrusted(folder, "it is no directory"));
+    }
+    owned(folder, &found, uid)
 }
 
 /// Whether something was there to revoke.

@@ -122,7 +122,7 @@ impl Scene {
     }
 
     pub(super) fn events(&self) -> Vec<Event> {
-        self.server.report.take().into()
+        self.server.report.take().into_iter().map(|told| told.event).collect()
     }
 }
 

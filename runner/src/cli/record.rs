@@ -1,0 +1,114 @@
+//! What becomes of the events of a run: lines of its log, lines on the terminal, and the refusal that came last.
+
+use fence_compiler::host::Person;
+use fence_compiler::question::Verdict;
+
+use super::arguments::Run;
+use super::run::Prepared;
+use super::screen::Screen;
+use crate::audit::{Keeper, LastRefusal, Log, LogError, Told};
+
+/// Where events go. A process that judges by itself has its own.
+#[derive(Debug)]
+pub(super) struct Record<'a> {
+    log: Option<Log>,
+    unwritten: Option<LogError>,
+    live: Live,
+    /// The line that was told last.
+    newest: String,
+    screen: Screen,
+    person: &'a Person,
+    policy: String,
+    keeper: Option<Keeper>,
+    last: Option<LastRefusal>,
+}
+
+/// Whether a refusal is told as it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Live {
+    /// Each, in a line.
+    Told,
+    /// Only the most frequent, at the end.
+    Summed,
+}
+
+impl<'a> Record<'a> {
+    /// Opens the log, if there is one.
+    ///
+    /// # Errors
+    /// The log cannot be opened.
+    pub(super) fn new(
+        prepared: &'a Prepared,
+        arguments: &Run,
+        screen: Screen,
+    ) -> Result<Record<'a>, LogError> {
+        let log = arguments.written_log().map(Log::open).transpose()?;
+        let live = if arguments.monitor { Live::Told } else { Live::Summed };
+        let policy = prepared.policy.sources.first().map(|source| source.name.clone()).unwrap_or_default();
+        let person = &prepared.host.person;
+        Ok(Record {
+            log,
+            unwritten: None,
+            live,
+            newest: String::new(),
+            screen,
+            person,
+            policy,
+            keeper: None,
+            last: None,
+        })
+    }
+
+    /// Gets ready for a process that opens nothing later. What cannot be kept is not: nothing hangs on it.
+    pub(super) fn get_ready(&mut self) {
+        if self.keeper.is_none() {
+            self.keeper = Keeper::open(&self.person.home, self.person.uid).ok();
+        }
+    }
+
+    /// How refusals are told.
+    pub(super) fn live(&self) -> Live {
+        self.live
+    }
+
+    /// Where messages go.
+    pub(super) fn screen(&self) -> Screen {
+        self.screen
+    }
+
+    /// Takes an event.
+    pub(super) fn add(&mut self, told: &Told) {
+        if self.live == Live::Told && told.event.verdict == Verdict::Denied {
+            let line = told.line();
+            // A shell asks again for each directory of `PATH`.
+            if line != self.newest {
+                self.screen.say(&line);
+                self.newest = line;
+            }
+        }
+        self.add_told(told);
+    }
+
+    /// Takes an event that the person was told of already.
+    pub(super) fn add_told(&mut self, told: &Told) {
+        if self.unwritten.is_none()
+            && let Some(log) = &mut self.log
+        {
+            self.unwritten = log.add(&told.event).err();
+        }
+        if let Some(refusal) = LastRefusal::of(told, &self.policy) {
+            self.last = Some(refusal);
+        }
+    }
+
+    /// Keeps the refusal that came last.
+    ///
+    /// # Errors
+    /// An event could not be written into the log.
+    pub(super) fn conclude(&mut self) -> Result<(), LogError> {
+        if let (Some(keeper), Some(refusal)) = (&mut self.keeper, self.last.take()) {
+            let _ = keeper.keep(&refusal);
+        }
+        self.unwritten.take().map_or(Ok(()), Err)
+    }
+}
