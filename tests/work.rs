@@ -5,6 +5,12 @@
 mod harness;
 #[path = "work/matrix.rs"]
 mod matrix;
+#[path = "work/published.rs"]
+mod published;
+#[path = "work/registries.rs"]
+mod registries;
+#[path = "work/streams.rs"]
+mod streams;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,18 +24,9 @@ fn main() -> ExitCode {
     suite.add("cargo builds and runs a crate", &Person::oneself(), move || {
         cargo(&Scene::new(&ground, &Person::oneself(), &[], &[]))
     });
-    let ground = suite.ground();
-    suite.add("npm installs packages, and reaches nothing else", &Person::oneself(), move || {
-        npm(&Scene::new(&ground, &Person::oneself(), &[], &[]))
-    });
-    let ground = suite.ground();
-    suite.add("pip downloads packages, and reaches nothing else", &Person::oneself(), move || {
-        pip(&Scene::new(&ground, &Person::oneself(), &[], &[]))
-    });
-    let ground = suite.ground();
-    suite.add("cargo fetches crates and builds with them", &Person::oneself(), move || {
-        fetch(&Scene::new(&ground, &Person::oneself(), &[], &[]))
-    });
+    registries::add(&mut suite);
+    streams::add(&mut suite);
+    published::add(&mut suite);
     matrix::add(&mut suite);
     suite.run()
 }
@@ -39,7 +36,13 @@ type Said = (Ending, String);
 
 /// Runs words in the workspace, with the programs of whoever runs the tests.
 fn run(scene: &Scene, words: &[&str], passed: &[&str]) -> Said {
+    run_in(scene, "", words, passed)
+}
+
+/// The same in a directory below the workspace.
+fn run_in(scene: &Scene, at: &str, words: &[&str], passed: &[&str]) -> Said {
     let mut start = scene.start().words(words.iter().copied());
+    start.cwd = start.cwd.join(at);
     let certificates = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CARGO_HTTP_CAINFO"];
     for name in ["PATH", "RUSTUP_TOOLCHAIN"].iter().chain(&certificates).chain(passed) {
         start.environment.remove(std::ffi::OsStr::new(name));
@@ -48,14 +51,6 @@ fn run(scene: &Scene, words: &[&str], passed: &[&str]) -> Said {
     start.limit = std::time::Duration::from_secs(240);
     let done = start.run();
     (done.ending, format!("{}{}", done.out(), done.err()))
-}
-
-/// Runs words under a policy and one more rule.
-fn fenced(scene: &Scene, policy: &str, rule: &str, words: &[&str], passed: &[&str]) -> Said {
-    let fence = scene.fence().display().to_string();
-    let mut all = vec![fence.as_str(), "run", "-p", policy, "--rule", rule, "--"];
-    all.extend(words);
-    run(scene, &all, passed)
 }
 
 fn succeeded((ending, text): &Said) -> Result<(), String> {
@@ -81,129 +76,6 @@ fn rule_for(url: &str) -> String {
     let host = host.rsplit('@').next().unwrap_or_default();
     let port = if scheme == "http" { 80 } else { 443 };
     if host.contains(':') { format!("allow connect {host}") } else { format!("allow connect {host}:{port}") }
-}
-
-/// Checks that a run failed, and was told which host was refused and what would allow it.
-fn told_refusal(said: &Said) -> Result<(), String> {
-    let told = ["refused connect ", ": nothing allows it", "to allow it, add: allow connect "];
-    match said {
-        (Ending::Code(code), text) if *code != 0 && told.iter().all(|words| text.contains(words)) => Ok(()),
-        (ending, text) => Err(format!("it was not refused as it should be: {ending:?}\n{text}")),
-    }
-}
-
-/// With an empty home, and with a setting and a token in it.
-fn npm(scene: &Scene) -> Result<(), String> {
-    let registry = run(scene, &["npm", "config", "get", "registry"], &[]);
-    if !reachable(&registry)? {
-        return Ok(());
-    }
-    let rule = rule_for(registry.1.lines().next().unwrap_or_default());
-    let install = ["npm", "install", "--no-audit", "--no-fund", "is-number"];
-    let work = scene.path("{work}");
-    let save = |path: &Path, text: &str| {
-        path.parent()
-            .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| std::fs::write(path, text))
-            .map_err(|e| e.to_string())
-    };
-    save(&work.join("package.json"), "{\"name\":\"tiny\",\"version\":\"1.0.0\"}")?;
-    if !reachable(&run(scene, &install, &[]))? {
-        return Ok(());
-    }
-    for clean in ["node_modules", "package-lock.json"] {
-        let _ = std::fs::remove_dir_all(work.join(clean));
-        let _ = std::fs::remove_file(work.join(clean));
-    }
-    let _ = std::fs::remove_dir_all(scene.path("{home}/.npm"));
-    succeeded(&fenced(scene, "npm", &rule, &install, &[]))?;
-    if !work.join("node_modules/is-number/package.json").exists() || scene.path("{home}/.npm").exists() {
-        return Err("the package is not there, or the home was written".to_owned());
-    }
-    save(&scene.path("{home}/.npmrc"), "fund=false\n//registry.invalid/:_authToken=a-token\n")?;
-    succeeded(&fenced(scene, "npm", &rule, &["npm", "install", "--no-audit", "is-odd"], &[]))?;
-    // A script of a package that speaks to another host.
-    let contact = "require('https').get('https://other.invalid/').on('error', () => process.exit(1))";
-    let script = r#"{"name":"bad","version":"1.0.0","scripts":{"postinstall":"node contact.js"}}"#;
-    save(&work.join("bad/package.json"), script)?;
-    save(&work.join("bad/contact.js"), contact)?;
-    let bad = ["npm", "install", "--no-audit", "--install-links", "./bad"];
-    told_refusal(&fenced(scene, "npm", &rule, &bad, &[]))?;
-    let fetch = "fetch('https://other.invalid/').then(() => 0, () => process.exit(1))";
-    told_refusal(&fenced(scene, "npm", &rule, &["node", "-e", fetch], &[]))?;
-    // Without any variable, Node asks the resolver: a name that is allowed is answered, and fetched from.
-    let url = registry.1.lines().next().unwrap_or_default().to_owned() + "is-number";
-    let fetch = format!("fetch('{url}').then(r => console.log('status', r.status))");
-    let bare = [
-        "env",
-        "-u",
-        "http_proxy",
-        "-u",
-        "https_proxy",
-        "-u",
-        "HTTP_PROXY",
-        "-u",
-        "HTTPS_PROXY",
-        "-u",
-        "ALL_PROXY",
-        "-u",
-        "all_proxy",
-        "-u",
-        "NODE_USE_ENV_PROXY",
-        "node",
-        "-e",
-        fetch.as_str(),
-    ];
-    let said = fenced(scene, "npm", &rule, &bare, &[]);
-    if said.1.contains("status 200") { Ok(()) } else { Err(said.1) }
-}
-
-fn pip(scene: &Scene) -> Result<(), String> {
-    if !reachable(&run(scene, &["/usr/bin/python3", "-m", "venv", "v"], &[]))? {
-        return Ok(());
-    }
-    let asked = run(scene, &["./v/bin/pip", "config", "get", "global.index-url"], &[]);
-    let rule = if asked.0 == Ending::Code(0) {
-        rule_for(asked.1.lines().next().unwrap_or_default())
-    } else {
-        "allow connect localhost:1".to_owned()
-    };
-    let download = ["./v/bin/pip", "download", "--no-deps", "--retries", "0", "-d", "got", "six"];
-    if !reachable(&run(scene, &download, &[]))? {
-        return Ok(());
-    }
-    std::fs::remove_dir_all(scene.path("{work}/got")).map_err(|error| error.to_string())?;
-    succeeded(&fenced(scene, "pip", &rule, &download, &[]))?;
-    if !scene.path("{work}/got").exists() {
-        return Err("nothing was downloaded".to_owned());
-    }
-    told_refusal(&fenced(scene, "npm", "allow connect localhost:1", &download, &[]))
-}
-
-fn fetch(scene: &Scene) -> Result<(), String> {
-    let work = scene.path("{work}");
-    let manifest = "[package]\nname = \"tiny\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[dependencies]\nitoa = \"1\"\n\n[workspace]\n";
-    let main = "fn main() {\n    println!(\"{}\", itoa::Buffer::new().format(7));\n}\n";
-    std::fs::create_dir_all(work.join("src"))
-        .and_then(|()| std::fs::write(work.join("Cargo.toml"), manifest))
-        .and_then(|()| std::fs::write(work.join("src/main.rs"), main))
-        .map_err(|error| error.to_string())?;
-    let passed = ["HOME", "RUSTUP_HOME"];
-    if !reachable(&run(scene, &["env", "CARGO_HOME=own", "cargo", "fetch"], &passed))? {
-        return Ok(());
-    }
-    for made in ["own", "Cargo.lock"] {
-        let _ = std::fs::remove_dir_all(work.join(made));
-        let _ = std::fs::remove_file(work.join(made));
-    }
-    let said = fenced(scene, "cargo", "allow connect localhost:1", &["cargo", "run", "-q"], &passed);
-    succeeded(&said)?;
-    if !said.1.lines().any(|line| line == "7") {
-        return Err(said.1);
-    }
-    std::fs::remove_file(work.join("Cargo.lock")).map_err(|error| error.to_string())?;
-    let refused = ["env", "CARGO_NET_RETRY=0", "cargo", "fetch"];
-    told_refusal(&fenced(scene, "npm", "set env CARGO_HOME = $tmp/none", &refused, &passed))
 }
 
 /// Cargo builds under the built-in policy, with the home, the toolchain and the cache of whoever runs the tests.

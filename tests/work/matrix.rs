@@ -154,7 +154,8 @@ enum Variables {
     Set,
 }
 
-const NAMES: [&str; 7] = [
+/// The variables that name the proxy.
+pub(super) const NAMES: [&str; 7] = [
     "http_proxy",
     "https_proxy",
     "all_proxy",

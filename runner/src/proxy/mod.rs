@@ -50,7 +50,9 @@ use fence_compiler::world::World;
 
 use crate::audit::Told;
 
+pub(crate) use relay::{Between, reset};
 pub use report::{Refused, Summary};
+pub(crate) use server::raise_files;
 pub use upstream::Callers;
 
 /// What was made inside and handed out.

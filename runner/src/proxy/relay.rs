@@ -111,8 +111,28 @@ pub(super) async fn relay(
     passed
 }
 
+/// Pairs of plain connections, for whoever else passes bytes on.
+#[derive(Debug)]
+pub(crate) struct Between {
+    pipes: Pipes,
+    silence: Silence,
+    ending: Ending,
+}
+
+impl Between {
+    pub(crate) fn new() -> Between {
+        Between { pipes: Pipes::default(), silence: Silence::new(None), ending: Ending::default() }
+    }
+
+    /// Lets bytes pass until both directions have ended; where one connection breaks, the other is reset.
+    pub(crate) async fn pass(&self, one: TcpStream, other: TcpStream) {
+        // That a connection broke was told to the other side, and nobody else asks.
+        let _ = relay(one, Link::Plain(other), &self.pipes, &self.silence, &self.ending).await;
+    }
+}
+
 /// Ends a connection so that the other side sees it at once, and as an error.
-pub(super) fn reset(stream: TcpStream) {
+pub(crate) fn reset(stream: TcpStream) {
     // Where this fails, the connection is closed in order instead.
     let _ = stream.set_zero_linger();
 }

@@ -275,7 +275,7 @@ fn socket(descriptor: OwnedFd) -> io::Result<UdpSocket> {
 }
 
 /// Lets this process open as many files as it may, and tells how many that is for connections.
-fn raise_files() -> u64 {
+pub(crate) fn raise_files() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return OTHERS };
     let most = hard.min(1 << 20);
     let raised = soft >= most || setrlimit(Resource::RLIMIT_NOFILE, most, hard).is_ok();

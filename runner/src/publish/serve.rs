@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::{Interest, copy_bidirectional};
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixDatagram};
 use tokio::sync::Mutex;
 use tokio::task::{LocalSet, spawn_local};
@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use super::Published;
 use crate::linux::serving::confine;
 use crate::linux::{ask_for_sockets, take_sockets};
+use crate::proxy::{Between, raise_files, reset};
 
 /// Serves in a thread of its own, which gives up what it does not need first, until the process ends.
 ///
@@ -24,6 +25,7 @@ use crate::linux::{ask_for_sockets, take_sockets};
 /// # Errors
 /// The thread cannot be started, or cannot give up its rights: nothing is passed on then.
 pub(crate) fn serve(published: Published, channel: OwnedFd) -> io::Result<()> {
+    raise_files();
     let (ready, is_ready) = std::sync::mpsc::channel();
     std::thread::Builder::new().name("publish".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
@@ -44,9 +46,10 @@ pub(crate) fn serve(published: Published, channel: OwnedFd) -> io::Result<()> {
 
 async fn pass_on(published: Published, channel: OwnedFd) -> io::Result<()> {
     let maker = Rc::new(Maker::new(channel)?);
+    let between = Rc::new(Between::new());
     let mut offered = Vec::new();
     for (listener, port) in published.listeners {
-        offered.push(spawn_local(accept(listener, port, maker.clone())));
+        offered.push(spawn_local(accept(listener, port, maker.clone(), between.clone())));
     }
     for each in offered {
         let _ = each.await;
@@ -54,25 +57,26 @@ async fn pass_on(published: Published, channel: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-async fn accept(listener: StdListener, port: u16, maker: Rc<Maker>) -> io::Result<()> {
+async fn accept(listener: StdListener, port: u16, maker: Rc<Maker>, between: Rc<Between>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     loop {
-        let Ok((mut client, _)) = listener.accept().await else {
+        let Ok((client, _)) = listener.accept().await else {
             // Out of descriptors or memory, or the client is gone: others may still be served.
             sleep(Duration::from_millis(20)).await;
             continue;
         };
-        let maker = maker.clone();
+        let (maker, between) = (maker.clone(), between.clone());
         spawn_local(async move {
+            // A delay would come on top of that of the two ends themselves.
+            let _ = client.set_nodelay(true);
             match connect(&maker, port).await {
-                Ok(mut inside) => drop(copy_bidirectional(&mut client, &mut inside).await),
+                Ok(inside) => {
+                    let _ = inside.set_nodelay(true);
+                    between.pass(client, inside).await;
+                }
                 // Nobody listens inside: the client is reset, as if it had connected there.
-                Err(_) => drop(nix::sys::socket::setsockopt(
-                    &client,
-                    nix::sys::socket::sockopt::Linger,
-                    &libc::linger { l_onoff: 1, l_linger: 0 },
-                )),
+                Err(_) => reset(client),
             }
         });
     }

@@ -1,0 +1,218 @@
+//! npm, pip and cargo with the registries that they are set to: as root and as an ordinary person, with and without the
+//! variables that name a proxy.
+
+use std::fs;
+use std::path::Path;
+
+use super::harness::{Ending, Person, Scene, Suite};
+use super::matrix::NAMES;
+use super::{Said, reachable, rule_for, run, run_in, succeeded};
+
+/// A host that no policy allows, and that does not exist.
+const OTHER: &str = "other.invalid";
+
+/// Adds a test for each tool and person.
+pub(super) fn add(suite: &mut Suite) {
+    let tests: [(&str, fn(&Scene) -> Result<(), String>); 3] = [
+        ("npm installs from its registry, and scripts of packages reach nothing else", npm),
+        ("pip installs from its index, and what builds a package reaches nothing else", pip),
+        ("cargo fetches from its registry, and build scripts reach nothing else", cargo),
+    ];
+    for person in Person::everybody() {
+        for (name, test) in tests {
+            let (ground, someone) = (suite.ground(), person.clone());
+            suite.add(name, &person, move || test(&Scene::new(&ground, &someone, &[], &[])));
+        }
+    }
+}
+
+fn npm(scene: &Scene) -> Result<(), String> {
+    let registry = run(scene, &["npm", "config", "get", "registry"], &[]);
+    if !reachable(&registry)? {
+        return Ok(());
+    }
+    let registry = registry.1.lines().next().unwrap_or_default().to_owned();
+    if !reachable(&run(scene, &["npm", "view", "is-number", "name"], &[]))? {
+        return Ok(());
+    }
+    let rule = rule_for(&registry);
+    let inside = Inside { scene, policy: "npm", rule: &rule, passed: &[] };
+    sh(scene, "rm -rf ~/.npm && git init -q . && mkdir -p sub/deep bad && npm init -y && rm -rf ~/.npm")?;
+    let script = r#"{"name":"bad","version":"1.0.0","scripts":{"postinstall":"node contact.js"}}"#;
+    scene_file(scene, "bad/package.json", script)?;
+    let contact = format!(
+        "fetch('https://{OTHER}/').then(() => 0, error => {{ console.error(error); process.exit(1) }})"
+    );
+    scene_file(scene, "bad/contact.js", &contact)?;
+    let installed = |at: &str| {
+        let whole =
+            ["is-number", "express"].map(|name| scene.path(&format!("{{work}}/{at}{name}/package.json")));
+        let there = whole.iter().all(|path| path.exists());
+        if there && !scene.path("{home}/.npm").exists() {
+            return Ok(());
+        }
+        Err(format!("the packages are not in {at}, or the home was written"))
+    };
+    let install = ["npm", "install", "--no-audit", "--no-fund", "is-number", "express"];
+    for variables in Variables::BOTH {
+        succeeded(&inside.run("", variables, &install))?;
+        installed("node_modules/")?;
+        sh(scene, "rm -rf node_modules package-lock.json && npm init -y && rm -rf ~/.npm")?;
+        // A token in the settings, and a directory far below the package.
+        let settings = "//registry.invalid/:_authToken=a-token\n";
+        fs::write(scene.path("{home}/.npmrc"), settings).map_err(|error| error.to_string())?;
+        succeeded(&inside.run("sub/deep", variables, &install))?;
+        installed("node_modules/")?;
+        sh(scene, "rm -rf node_modules package-lock.json ~/.npmrc && npm init -y && rm -rf ~/.npm")?;
+
+        let bad = ["npm", "install", "--no-audit", "--no-fund", "--install-links", "./bad"];
+        told(&inside.run("", variables, &bad), OTHER)?;
+        let fetch =
+            format!("fetch('{registry}is-number').then(answer => console.log('status', answer.status))");
+        let fetched = inside.run("", variables, &["node", "-e", &fetch]);
+        if !fetched.1.contains("status 200") {
+            return Err(fetched.1);
+        }
+        sh(scene, "rm -rf node_modules package-lock.json && npm init -y && rm -rf ~/.npm")?;
+    }
+    Ok(())
+}
+
+fn pip(scene: &Scene) -> Result<(), String> {
+    if !reachable(&run(scene, &["/usr/bin/python3", "-m", "venv", "v"], &[]))? {
+        return Ok(());
+    }
+    let asked = run(scene, &["./v/bin/pip", "config", "get", "global.index-url"], &[]);
+    let rule = match asked {
+        (Ending::Code(0), url) => rule_for(url.lines().next().unwrap_or_default()),
+        _ => "allow connect localhost:1".to_owned(),
+    };
+    let download = ["./v/bin/pip", "download", "-q", "--no-deps", "--retries", "0", "-d", "got", "six"];
+    if !reachable(&run(scene, &download, &[]))? {
+        return Ok(());
+    }
+    let setup = format!(
+        "import urllib.request\nurllib.request.urlopen('https://{OTHER}/')\n\
+         from setuptools import setup\nsetup(name='bad', version='1')\n"
+    );
+    sh(scene, "git init -q . && mkdir -p sub bad && rm -rf got")?;
+    scene_file(scene, "bad/setup.py", &setup)?;
+    let inside = Inside { scene, policy: "pip", rule: &rule, passed: &[] };
+    let install = ["../v/bin/pip", "install", "-q", "--retries", "0", "--no-deps", "six"];
+    let bad = ["./v/bin/pip", "install", "--retries", "0", "./bad"];
+    let under_npm = Inside { policy: "npm", rule: "allow connect localhost:1", ..inside };
+    for variables in Variables::BOTH {
+        succeeded(&inside.run("sub", variables, &install))?;
+        succeeded(&run(scene, &["./v/bin/python", "-c", "import six"], &[]))?;
+        sh(scene, "./v/bin/pip uninstall -q -y six")?;
+        told(&inside.run("", variables, &bad), OTHER)?;
+        let refused = under_npm.run("", variables, &download);
+        let host = refused_host(&refused.1).ok_or_else(|| format!("nothing was refused: {refused:?}"))?;
+        told(&refused, &host)?;
+    }
+    Ok(())
+}
+
+fn cargo(scene: &Scene) -> Result<(), String> {
+    // The toolchain is that of whoever runs the tests: where it is closed to others, they have none.
+    let whose = scene.start().person;
+    let passed = if whose == Person::oneself() { &["HOME", "RUSTUP_HOME"][..] } else { &["RUSTUP_HOME"][..] };
+    if succeeded(&run(scene, &["/bin/sh", "-c", "cargo --version"], passed)).is_err() {
+        println!("skipped: no cargo that {} may run", whose.role);
+        return Ok(());
+    }
+    let manifest = "[package]\nname = \"tiny\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[workspace]\n";
+    let with = "\n[dependencies]\nitoa = \"1\"\n";
+    let main = "fn main() {\n    println!(\"{}\", itoa::Buffer::new().format(7));\n}\n";
+    let build = format!(
+        "fn main() {{\n    println!(\"cargo:rerun-if-changed=none\");\n    \
+         if let Err(error) = std::net::TcpStream::connect(\"{OTHER}:443\") {{\n        panic!(\"{{error}}\");\n    }}\n}}\n"
+    );
+    sh(scene, "git init -q . && mkdir -p good/src bad/src")?;
+    scene_file(scene, "good/Cargo.toml", &format!("{manifest}{with}"))?;
+    scene_file(scene, "good/src/main.rs", main)?;
+    scene_file(scene, "bad/Cargo.toml", manifest)?;
+    scene_file(scene, "bad/src/main.rs", "fn main() {}\n")?;
+    scene_file(scene, "bad/build.rs", &build)?;
+    let fetch = ["env", "CARGO_HOME=own", "cargo", "fetch", "-q", "--manifest-path", "good/Cargo.toml"];
+    if !reachable(&run(scene, &fetch, passed))? {
+        return Ok(());
+    }
+    sh(scene, "rm -rf own good/Cargo.lock")?;
+    let inside = Inside { scene, policy: "cargo", rule: "allow connect localhost:1", passed };
+    for variables in Variables::BOTH {
+        let said = inside.run("good/src", variables, &["cargo", "run", "-q"]);
+        succeeded(&said)?;
+        if !said.1.lines().any(|line| line == "7") {
+            return Err(said.1);
+        }
+        told(&inside.run("bad", variables, &["cargo", "build", "-q"]), OTHER)?;
+        sh(scene, "rm -rf good/Cargo.lock good/target")?;
+    }
+    Ok(())
+}
+
+/// Runs of one tool under one policy and one more rule.
+#[derive(Clone, Copy)]
+struct Inside<'a> {
+    scene: &'a Scene,
+    policy: &'a str,
+    rule: &'a str,
+    /// Variables of whoever runs the tests that are passed on.
+    passed: &'a [&'a str],
+}
+
+impl Inside<'_> {
+    /// Runs words in a directory below the workspace.
+    fn run(&self, at: &str, variables: Variables, words: &[&str]) -> Said {
+        let fence = self.scene.fence().display().to_string();
+        let mut all = vec![fence.as_str(), "run", "-p", self.policy, "--rule", self.rule, "--"];
+        if matches!(variables, Variables::Unset) {
+            all.push("env");
+            all.extend(NAMES.iter().flat_map(|name| ["-u", name]));
+        }
+        all.extend(words);
+        run_in(self.scene, at, &all, self.passed)
+    }
+}
+
+/// Whether the variables that name a proxy are there.
+#[derive(Clone, Copy)]
+enum Variables {
+    Unset,
+    Set,
+}
+
+impl Variables {
+    const BOTH: [Variables; 2] = [Variables::Unset, Variables::Set];
+}
+
+/// Checks that a run failed, and that its summary names the host, the reason and the line to add.
+fn told(said: &Said, host: &str) -> Result<(), String> {
+    let told = [
+        format!("refused connect {host}"),
+        ": nothing allows it".to_owned(),
+        format!("to allow it, add: allow connect {host}"),
+    ];
+    match said {
+        (Ending::Code(code), text) if *code != 0 && told.iter().all(|words| text.contains(words)) => Ok(()),
+        (ending, text) => Err(format!("it was not refused as it should be: {ending:?}\n{text}")),
+    }
+}
+
+/// The first host that was refused.
+fn refused_host(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("refused connect ")?;
+    Some(rest.split([':', ' ']).next()?.to_owned())
+}
+
+/// Runs a line of the shell in the workspace, without fence.
+fn sh(scene: &Scene, line: &str) -> Result<(), String> {
+    succeeded(&run(scene, &["/bin/sh", "-c", line], &[]))
+}
+
+/// Writes a file of the workspace, in a directory that its person made.
+fn scene_file(scene: &Scene, name: &str, text: &str) -> Result<(), String> {
+    let path = scene.path("{work}").join(Path::new(name));
+    fs::write(path, text).map_err(|error| error.to_string())
+}
