@@ -102,7 +102,9 @@ fn connect(to: SocketAddr, by: Option<(SocketAddrV4, Way)>) -> TcpStream {
             assert_eq!(answer[3], 0);
         }
         Way::Connect => {
-            write!(stream, "CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n").unwrap();
+            // In one piece, as programs write it: `write!` would send each part by itself.
+            let request = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
             let mut answer = [0; 19];
             stream.read_exact(&mut answer).unwrap();
             assert_eq!(&answer, b"HTTP/1.1 200 OK\r\n\r\n");

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::destination::Target;
@@ -16,6 +16,9 @@ use super::server::{NotAllowed, Server};
 use super::socks::{self, Answer};
 use super::tunnel::tunnel;
 use crate::audit::EventSource;
+
+/// What is read at once of what is said to the proxy first.
+const BEGINNING: usize = 2 * 1024;
 
 /// Serves one connection, from its first byte to its last.
 pub(super) async fn admit(place: &Rc<Server>, client: TcpStream, meant: SocketAddr) {
@@ -39,19 +42,25 @@ async fn directly(place: &Rc<Server>, client: TcpStream, meant: SocketAddr) {
 
 /// A program that takes this for its proxy: the first byte tells which kind.
 async fn as_proxy(place: &Rc<Server>, client: TcpStream) {
-    let mut first = [0; 1];
-    match client.peek(&mut first).await {
-        Ok(1) => {}
-        _ => return,
-    }
+    // What a program says first, it mostly says in one piece.
+    let mut client = BufReader::with_capacity(BEGINNING, client);
+    let first = match client.fill_buf().await {
+        Ok(read) => read.first().copied(),
+        Err(_) => return,
+    };
     match first {
-        [4 | 5] => by_socks(place, client).await,
-        _ => Box::pin(exchange::serve(place, client, &[], Route::Asked)).await,
+        None => {}
+        Some(4 | 5) => by_socks(place, client).await,
+        Some(_) => {
+            let (client, read) = taken(client);
+            Box::pin(exchange::serve(place, client, &read, Route::Asked)).await;
+        }
     }
 }
 
-async fn by_socks(place: &Rc<Server>, mut client: TcpStream) {
+async fn by_socks(place: &Rc<Server>, mut client: BufReader<TcpStream>) {
     let Ok(asked) = socks::read(&mut client).await else { return };
+    let (mut client, read) = taken(client);
     let (answer, opened) = match asked.target {
         Ok(target) => match place.open(target, Purpose::Bytes).await {
             Ok(opened) => (Answer::Connected, Some(opened)),
@@ -63,12 +72,18 @@ async fn by_socks(place: &Rc<Server>, mut client: TcpStream) {
             (problem.answer(), None)
         }
     };
-    if client.write_all(&socks::answer(asked.version, answer)).await.is_err() {
+    if client.write_all(&socks::answer(asked.version, asked.owed, answer)).await.is_err() {
         return;
     }
     if let Some((target, opened)) = opened {
-        tunnel(place, client, Vec::new(), target, opened).await;
+        tunnel(place, client, read, target, opened).await;
     }
+}
+
+/// The connection, and what was read of it beyond what was needed.
+fn taken(client: BufReader<TcpStream>) -> (TcpStream, Vec<u8>) {
+    let read = client.buffer().to_vec();
+    (client.into_inner(), read)
 }
 
 fn answer(not_opened: &NotAllowed) -> Answer {

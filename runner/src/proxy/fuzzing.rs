@@ -45,7 +45,7 @@ fn passed<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Option<&'stat
 
 /// A request of SOCKS.
 pub fn socks(bytes: &[u8]) {
-    let mut stream = tokio::io::join(bytes, tokio::io::sink());
+    let mut stream = tokio::io::BufReader::new(tokio::io::join(bytes, tokio::io::sink()));
     if let Poll::Ready(Ok(asked)) = now(socks::read(&mut stream))
         && let Ok(target) = asked.target
     {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use super::destination::{Host, NoTarget, Target};
 
@@ -20,6 +20,8 @@ pub(super) enum Version {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) version: Version,
+    /// What the greeting is answered with, where that has not been sent yet.
+    pub(super) owed: &'static [u8],
     /// What to connect to, or why that is nothing: the text as it was sent, and the reason.
     pub(super) target: Result<Target, (String, Problem)>,
 }
@@ -59,11 +61,11 @@ pub(super) enum Answer {
     NoKind,
 }
 
-/// Reads a request, its first byte already being there to read. Nothing is read beyond it.
+/// Reads a request.
 ///
 /// # Errors
 /// The connection broke, or what was sent is not SOCKS.
-pub(super) async fn read(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Asked> {
+pub(super) async fn read(stream: &mut BufReader<impl AsyncRead + AsyncWrite + Unpin>) -> io::Result<Asked> {
     match stream.read_u8().await? {
         4 => four(stream).await,
         5 => five(stream).await,
@@ -76,7 +78,7 @@ async fn four(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Asked> {
     let port = stream.read_u16().await?;
     let address = Ipv4Addr::from(stream.read_u32().await?);
     text(stream).await?;
-    let asked = |target| Ok(Asked { version: Version::Four, target });
+    let asked = |target| Ok(Asked { version: Version::Four, owed: &[], target });
     // An address `0.0.0.x` says that a name follows.
     let [a, b, c, d] = address.octets();
     let host = if [a, b, c] == [0; 3] && d != 0 {
@@ -95,7 +97,10 @@ async fn four(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Asked> {
     }
 }
 
-async fn five(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Asked> {
+/// No name and no password are wanted.
+const METHOD: &[u8] = &[5, 0];
+
+async fn five(stream: &mut BufReader<impl AsyncRead + AsyncWrite + Unpin>) -> io::Result<Asked> {
     let count = stream.read_u8().await?;
     let mut methods = vec![0; usize::from(count)];
     stream.read_exact(&mut methods).await?;
@@ -103,14 +108,20 @@ async fn five(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<
         stream.write_all(&[5, 0xff]).await?;
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    stream.write_all(&[5, 0]).await?;
+    // A program that has not waited for this gets it with the answer.
+    let owed: &[u8] = if stream.buffer().is_empty() {
+        stream.write_all(METHOD).await?;
+        &[]
+    } else {
+        METHOD
+    };
     let mut head = [0; 4];
     stream.read_exact(&mut head).await?;
     let [version, command, _, kind] = head;
     if version != 5 {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let asked = |target| Ok(Asked { version: Version::Five, target });
+    let asked = |target| Ok(Asked { version: Version::Five, owed, target });
     let host = match kind {
         1 => Host::address(IpAddr::V4(Ipv4Addr::from(stream.read_u32().await?))),
         4 => Host::address(IpAddr::V6(Ipv6Addr::from(stream.read_u128().await?))),
@@ -161,12 +172,12 @@ async fn text(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The bytes of an answer. The address in it is never that of the outside.
-pub(super) fn answer(version: Version, answer: Answer) -> Vec<u8> {
+/// The bytes of an answer, behind those that are owed. The address in it is never that of the outside.
+pub(super) fn answer(version: Version, owed: &[u8], answer: Answer) -> Vec<u8> {
     match version {
         Version::Four => {
             let code = if answer == Answer::Connected { 90 } else { 91 };
-            vec![0, code, 0, 0, 0, 0, 0, 0]
+            [owed, &[0, code, 0, 0, 0, 0, 0, 0]].concat()
         }
         Version::Five => {
             let code = match answer {
@@ -179,7 +190,7 @@ pub(super) fn answer(version: Version, answer: Answer) -> Vec<u8> {
                 Answer::NoCommand => 7,
                 Answer::NoKind => 8,
             };
-            vec![5, code, 0, 1, 0, 0, 0, 0, 0, 0]
+            [owed, &[5, code, 0, 1, 0, 0, 0, 0, 0, 0]].concat()
         }
     }
 }
