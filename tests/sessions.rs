@@ -6,11 +6,12 @@ mod harness;
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::TcpListener;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Ending, Ground, Person, Scene, Start, Suite};
+use harness::{Ending, Ground, Person, Scene, Start, Suite, Terminal};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -43,7 +44,131 @@ fn main() -> ExitCode {
             });
         }
     }
+    for person in Person::everybody() {
+        for (name, act) in TERMINALS {
+            let (ground, someone) = (suite.ground(), person.clone());
+            suite.add_needing(name, &person, &["bash".to_owned()], move || {
+                let opened = Opened::new(&ground, &someone)?;
+                let mut terminal = Terminal::open(&opened.scene);
+                let fence = format!("{} session run s --", opened.scene.fence().display());
+                act(&mut terminal, &fence)?;
+                drop(terminal);
+                opened.close()
+            });
+        }
+        let (ground, someone) = (suite.ground(), person.clone());
+        suite.add("starts inside are judged", &person, move || {
+            let rule = "deny run \"sleep 77\" best-effort\nallow run *\n";
+            let opened = Opened::under(&ground, &someone, &format!("{POLICY}{rule}"))?;
+            judged(&opened)?;
+            opened.close()
+        });
+        let (ground, someone) = (suite.ground(), person.clone());
+        suite.add_needing("connections are judged", &person, &["python3".to_owned()], move || {
+            let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+            let port = listener.local_addr().map_err(|error| error.to_string())?.port();
+            let rule = format!("allow connect localhost:{port}\n");
+            let opened = Opened::under(&ground, &someone, &format!("{POLICY}{rule}"))?;
+            connected(&opened, &listener, port)?;
+            opened.close()
+        });
+    }
     suite.run()
+}
+
+type Act = fn(&mut Terminal, &str) -> Result<(), String>;
+
+const TERMINALS: [(&str, Act); 3] = [
+    ("an interrupt ends the command", |terminal, fence| {
+        terminal.line(&format!("{fence} sh -c 'echo beg\"\"un; sleep 100'"));
+        terminal.wait_for("begun")?;
+        settle();
+        terminal.type_in("\x03");
+        terminal.wait_for("ready> ")?;
+        terminal.line("echo code=$?");
+        terminal.wait_for("code=130").map(drop)
+    }),
+    ("a stop and fg", |terminal, fence| {
+        terminal.line(&format!("{fence} sh -c 'echo beg\"\"un; sleep 1; echo en\"\"ded; exit 4'"));
+        terminal.wait_for("begun")?;
+        settle();
+        terminal.type_in("\x1a");
+        terminal.wait_for("ready> ")?;
+        terminal.line("fg");
+        terminal.wait_for("ended")?;
+        terminal.wait_for("ready> ")?;
+        terminal.line("echo code=$?");
+        terminal.wait_for("code=4").map(drop)
+    }),
+    ("the window's size is followed", |terminal, fence| {
+        terminal.line(&format!(
+            "{fence} sh -c 'trap \"stty size\" WINCH; echo beg\"\"un; i=0; while [ $i -lt 40 ]; do sleep 0.1; i=$((i+1)); done'"
+        ));
+        terminal.wait_for("begun")?;
+        settle();
+        terminal.resize(31, 97);
+        terminal.wait_for("31 97").map(drop)
+    }),
+];
+
+/// Gives the job in the foreground the time to get the terminal; what is typed before goes to the shell.
+fn settle() {
+    thread::sleep(Duration::from_millis(300));
+}
+
+fn judged(opened: &Opened) -> Result<(), String> {
+    let evasions = [
+        "exec sleep 77",
+        "sh -c 'sleep 77'",
+        "x=77; \"$(echo sle)ep\" $x",
+        "printf '#!/bin/sh\\nsleep 77\\n' > script; chmod +x script; ./script",
+    ];
+    for text in evasions {
+        let finished = opened.shell(text).run();
+        if !matches!(finished.ending, Ending::Code(126)) {
+            return Err(format!("{text}: {:?} {}", finished.ending, finished.err()));
+        }
+    }
+    for (text, code) in
+        [("sleep 0.01", 0), ("exit 5", 5), ("for i in 1 2 3 4 5 6 7 8; do /bin/true & done; wait", 0)]
+    {
+        let finished = opened.shell(text).run();
+        if finished.ending != Ending::Code(code) {
+            return Err(format!("{text}: {:?} {}", finished.ending, finished.err()));
+        }
+    }
+    Ok(())
+}
+
+fn connected(opened: &Opened, listener: &TcpListener, port: u16) -> Result<(), String> {
+    let connect = |port: u16| {
+        let text = format!(
+            "python3 -c 'import socket; s = socket.create_connection((\"127.0.0.1\", {port}), 5); print(s.recv(5).decode())'"
+        );
+        opened.shell(&text)
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2 {
+                let accepted = listener.accept();
+                let _ = accepted.map(|(mut stream, _)| stream.write_all(b"hello"));
+            }
+        });
+        for _ in 0..2 {
+            let finished = connect(port).run();
+            if finished.out().trim() != "hello" {
+                return Err(format!("{:?} {} {}", finished.ending, finished.out(), finished.err()));
+            }
+        }
+        Ok(())
+    })?;
+    let other = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+    let refused = connect(other.local_addr().map_err(|error| error.to_string())?.port()).run();
+    if refused.ending == Ending::Code(0) {
+        Err("another port can be connected to".to_owned())
+    } else {
+        Ok(())
+    }
 }
 
 /// A scene with a session in it.
@@ -53,8 +178,12 @@ struct Opened {
 
 impl Opened {
     fn new(ground: &Ground, person: &Person) -> Result<Opened, String> {
+        Opened::under(ground, person, POLICY)
+    }
+
+    fn under(ground: &Ground, person: &Person, policy: &str) -> Result<Opened, String> {
         let scene = Scene::new(ground, person, &[], &[]);
-        let policy = scene.policy(POLICY).display().to_string();
+        let policy = scene.policy(policy).display().to_string();
         let opened = Opened { scene };
         let started = opened.fence(&["session", "start", "-q", "s", "--idle", "300s", "-p", &policy]).run();
         if started.ending != Ending::Code(0) {

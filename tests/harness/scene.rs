@@ -43,9 +43,12 @@ impl Ground {
         let built =
             std::env::var_os("FENCE_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_fence").into());
         let built = Path::new(&built);
-        fs::hard_link(built, bin.join("fence"))
-            .or_else(|_| fs::copy(built, bin.join("fence")).map(drop))
-            .unwrap();
+        let placed = if std::env::var_os("FENCE_TEST_SESSION").is_some() {
+            through_sessions(&root.path().join("alone"), &bin.join("fence"))
+        } else {
+            bin.join("fence")
+        };
+        fs::hard_link(built, &placed).or_else(|_| fs::copy(built, &placed).map(drop)).unwrap();
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/attacks/probe.c");
         let compiled = Command::new("cc")
             .args(["-O1", "-w", "-pthread", "-o"])
@@ -75,6 +78,57 @@ impl Ground {
     fn scene(&self) -> PathBuf {
         self.root.path().join(self.scenes.fetch_add(1, Ordering::Relaxed).to_string())
     }
+}
+
+/// Puts a script in the place of the program that makes of each `fence run` a session with one command; where the program
+/// itself is to lie. The state of fence lies outside of the scenes, which are compared.
+fn through_sessions(alone: &Path, script: &Path) -> PathBuf {
+    const SCRIPT: &str = r#"#!/bin/sh
+alone=FENCE
+if [ "$1" != run ]; then exec "$alone" "$@"; fi
+shift
+all=$#
+taken=0
+set -- "$@" ""
+while [ $taken -lt $all ] && [ "$1" != -- ]; do
+  word=$1; shift; set -- "$@" "$word"; taken=$((taken + 1))
+done
+[ $taken -lt $all ] || exit 125
+# Now: `--`, the command, an empty word, and the options.
+shift
+command=$((all - taken - 1))
+rest=$command
+while [ $rest -gt 0 ]; do word=$1; shift; set -- "$@" "$word"; rest=$((rest - 1)); done
+shift
+# Now: the options, and the command.
+export XDG_STATE_HOME=STATE/$(id -u)-$$
+mkdir -p "$XDG_STATE_HOME"
+options=$taken
+count=0
+for word do
+  count=$((count + 1))
+  [ $count -le $options ] && quoted="$quoted '$(printf %s "$word" | sed "s/'/'\\''/g")'"
+done
+eval ""\$alone" session start s --idle 120s $quoted" > /dev/null || exit 125
+shift $options
+"$alone" session run s -- "$@"
+code=$?
+"$alone" session stop s
+rm -rf "$XDG_STATE_HOME"
+exit $code
+"#;
+    let state = alone.with_file_name("state");
+    fs::create_dir_all(alone).unwrap();
+    fs::create_dir_all(&state).unwrap();
+    fs::set_permissions(alone, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o1777)).unwrap();
+    let program = alone.join("fence");
+    let text = SCRIPT
+        .replace("FENCE", &program.display().to_string())
+        .replace("STATE/", &format!("{}/", state.display()));
+    fs::write(script, text).unwrap();
+    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+    program
 }
 
 /// One scene.

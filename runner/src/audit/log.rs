@@ -47,6 +47,12 @@ impl Log {
             .map_err(|error| LogError { doing: "open", path: path.to_owned(), error })
     }
 
+    /// The number of its descriptor, for a process that closes all others.
+    #[must_use]
+    pub fn descriptor(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&self.file)
+    }
+
     /// Adds an event, as one write, so that several runs can share a file.
     ///
     /// # Errors

@@ -1,17 +1,26 @@
-//! A policy prepared for the library, which has neither a command line nor a screen.
+//! Sessions made ready: for the library, which has neither a command line nor a screen, and for `fence session start`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::bail;
 use fence_compiler::diagnostic::{Diagnostic, Severity, render};
-use fence_compiler::host::Host;
-use fence_compiler::policy::Policy;
 use fence_compiler::source::Sources;
 
-use super::own::{self, lower_to_run};
+use super::backend::Backend;
+use super::own::lower_to_run;
 use super::policy::{load_at, refuse_home_in_tmp, refuse_wide_workspace};
+use super::run::Prepared;
+use super::screen::{Screen, Verbosity};
+use super::serving::Serving;
+use super::starts::Starts;
+use crate::audit::Log;
 use crate::host::{ProbedFiles, Surroundings};
+use crate::launch::{Arbiter, Attendant};
+use crate::linux::session::{Helpers, Session};
+use crate::session::Error;
+use crate::session::judged::Rules;
 
 /// What is to be prepared.
 #[derive(Clone, Debug)]
@@ -22,22 +31,51 @@ pub(crate) struct Wanted {
     pub(crate) directory: Option<PathBuf>,
 }
 
-/// A policy on this machine.
-#[derive(Debug)]
-pub(crate) struct Prepared {
-    pub(crate) policy: Policy,
-    pub(crate) host: Host,
-    pub(crate) plan: own::Plan,
-    pub(crate) directory: PathBuf,
+/// Makes the sandbox that is wanted; with what its commands are judged by, and the directory that it is for.
+///
+/// # Errors
+/// Something is wrong with the policies, or the sandbox cannot be made.
+pub(crate) fn start(wanted: Wanted, idle: Option<Duration>) -> Result<(Rules, Session, PathBuf), Error> {
+    let prepared = prepare(wanted).map_err(|error| Error::Policy(format!("{error:#}")))?;
+    let directory = crate::load::to_path(&prepared.host.cwd).to_owned();
+    let (rules, session) = kept(prepared, idle, None)?;
+    Ok((rules, session, directory))
+}
+
+/// Makes the sandbox of what was prepared. What is refused while connections are served and starts are judged goes into the
+/// log.
+///
+/// # Errors
+/// The sandbox cannot be made.
+pub(super) fn kept(
+    prepared: Prepared,
+    idle: Option<Duration>,
+    log: Option<&Path>,
+) -> Result<(Rules, Session), Error> {
+    let unwritten = |error: anyhow::Error| Error::Policy(format!("{error:#}"));
+    // Nobody is there to read what would be told at the end.
+    let quiet = Screen { out: render::Color::Plain, err: render::Color::Plain, verbosity: Verbosity::Quiet };
+    let mut starts = Starts::new(&prepared, log, quiet).map_err(unwritten)?;
+    let mut written = log.map(Log::open).transpose().map_err(|error| unwritten(error.into()))?;
+    let mut kept: Vec<_> = written.iter().map(Log::descriptor).collect();
+    kept.extend(starts.as_ref().and_then(Starts::descriptor));
+    let mut serving = Serving::new(&prepared, written.as_mut(), None);
+    let session = Session::start(
+        prepared.plan.clone(),
+        idle,
+        Helpers {
+            attendant: serving.as_mut().map(|serving| serving as &mut dyn Attendant),
+            arbiter: starts.as_mut().map(|starts| starts as &mut dyn Arbiter),
+            kept,
+        },
+    )?;
+    let Prepared { policy, host, plan, .. } = prepared;
+    Ok((Rules::new(policy, host, plan.environment), session))
 }
 
 /// Finds, resolves and lowers the policies for fence's own launch.
-///
-/// # Errors
-/// Whatever is wrong with them.
-pub(crate) fn prepare(wanted: Wanted) -> anyhow::Result<Prepared> {
+fn prepare(wanted: Wanted) -> anyhow::Result<Prepared> {
     let place = Surroundings::of(wanted.directory.as_deref())?;
-    let directory = crate::load::to_path(&place.cwd).to_owned();
     let loaded = load_at(place, &wanted.policies, &wanted.rules, wanted.settings)?;
     let sources = &loaded.resolved.sources;
     refuse(&loaded.resolved.diagnostics, sources)?;
@@ -47,7 +85,15 @@ pub(crate) fn prepare(wanted: Wanted) -> anyhow::Result<Prepared> {
     let lowered = lower_to_run(policy, &host, &mut ProbedFiles)?;
     refuse_home_in_tmp(&loaded.place, policy, &lowered.diagnostics)?;
     refuse(&lowered.diagnostics, sources)?;
-    Ok(Prepared { policy: loaded.resolved.policy, host, plan: lowered.plan, directory })
+    Ok(Prepared {
+        told: String::new(),
+        more: String::new(),
+        policy: loaded.resolved.policy,
+        host,
+        plan: lowered.plan,
+        fidelity: lowered.fidelity,
+        backend: Backend::Native,
+    })
 }
 
 fn refuse(diagnostics: &[Diagnostic], sources: &Sources) -> anyhow::Result<()> {

@@ -58,6 +58,11 @@ impl<'a> Starts<'a> {
         Ok(Some(Starts { prepared, ssh, homes, world, record, refused: BTreeMap::new(), beyond: 0 }))
     }
 
+    /// The descriptor of its log.
+    pub(super) fn descriptor(&self) -> Option<std::os::fd::RawFd> {
+        self.log.as_ref().map(Log::descriptor)
+    }
+
     fn policy(&self) -> &'a Policy {
         &self.prepared.policy
     }

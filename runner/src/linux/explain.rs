@@ -159,7 +159,7 @@ fn explanation(operation: &Operation, errno: Errno) -> (String, String) {
             "it must exist, and you must be able to enter it: choose another directory with `-C`".to_owned(),
         ),
         Operation::Filter { .. } => ("installing the filter of system calls".to_owned(), doctor()),
-        Operation::Mediate { .. } => (
+        Operation::Mediate { .. } | Operation::MediateAsked { .. } => (
             "having the starts of programs judged".to_owned(),
             if errno == Errno::EBUSY {
                 "fence runs inside a sandbox that judges calls itself, and there can be only one such: use a policy without rules on commands".to_owned()
@@ -178,7 +178,7 @@ fn explanation(operation: &Operation, errno: Errno) -> (String, String) {
         | Operation::CloseOthers { .. }
         | Operation::DieWithParent
         | Operation::Signal { .. } => ("giving up rights".to_owned(), doctor()),
-        Operation::Remember { .. } | Operation::HandOverTerminals { .. } => {
+        Operation::Remember { .. } => {
             ("keeping a session inside".to_owned(), doctor())
         }
         Operation::StartAsked => (

@@ -134,12 +134,12 @@ pub(super) enum Operation {
     Offer { ruleset: RawFd, path: CString, access: u64, of_files: u64 },
     /// Keeps open, at a number that is kept for it, what names the processes inside.
     Remember { processes: RawFd },
-    /// Hands over the directory of the terminals inside, or nothing if there is none.
-    HandOverTerminals { channel: RawFd },
     /// Puts the descriptors that a command of a session was asked for with at the standard numbers.
     Standard,
     /// Sets the mask of modes, and goes to the directory, that a command of a session was asked for with.
     StartAsked,
+    /// Installs a filter whose calls are judged elsewhere, and hands over where they are answered, with the command.
+    MediateAsked { program: Vec<libc::sock_filter>, channel: RawFd },
     /// Executes the program that a session was asked for: the last operation.
     ExecuteAsked,
     /// Executes the program: the last operation.
@@ -381,14 +381,6 @@ impl State {
                     result?;
                 }
             }
-            Operation::HandOverTerminals { channel } => match sys::open_directory(c"/dev/pts") {
-                Err(_) => socket::tell(*channel, &[0])?,
-                Ok(directory) => {
-                    let result = socket::send_descriptors(*channel, &[directory]);
-                    sys::close(directory);
-                    result?;
-                }
-            },
             Operation::Standard => {
                 let standard = self.asked()?.standard;
                 for (number, descriptor) in (0..).zip(standard) {
@@ -399,6 +391,13 @@ impl State {
                 let request = &self.asked()?.request;
                 process::set_umask(request.umask());
                 process::change_directory(request.directory())?;
+            }
+            Operation::MediateAsked { program, channel } => {
+                let memory = self.asked()?.memory;
+                let listener = notice::install(program)?;
+                let result = socket::send_descriptors(*channel, &[listener, memory]);
+                sys::close(listener);
+                result?;
             }
             Operation::ExecuteAsked => return Err(self.asked()?.request.execute()),
             Operation::Execute { program, argv, environment } => {

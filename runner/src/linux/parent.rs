@@ -172,7 +172,7 @@ pub(super) fn run(
 }
 
 /// Who judges what the plan wants judged; `None` if it wants nothing of the kind.
-fn judging<'a>(
+pub(super) fn judging<'a>(
     plan: &LinuxPlan,
     arbiter: Option<&'a mut dyn Arbiter>,
 ) -> Result<Option<&'a mut dyn Arbiter>, Error> {
@@ -186,7 +186,7 @@ fn judging<'a>(
 }
 
 /// The filter of system calls; with a channel, one in which starts of programs are judged.
-fn filter(calls: &[CallRule], channel: Option<RawFd>) -> Result<Filter, Error> {
+pub(super) fn filter(calls: &[CallRule], channel: Option<RawFd>) -> Result<Filter, Error> {
     let judged: &[&str] = if channel.is_some() { &mediator::CALLS } else { &[] };
     let program = seccomp::compile_judged(calls, judged, seccomp::Architecture::NATIVE)
         .map_err(|error| Error::Plan(error.to_string()))?;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Error;
 use super::command::Command;
 use super::judged::Rules;
-use super::{Error, cannot};
 use crate::cli::prepared;
 use crate::linux::session::Session;
 
@@ -108,11 +108,7 @@ impl Builder {
             settings: self.settings,
             directory: self.directory,
         };
-        let prepared = prepared::prepare(wanted).map_err(|error| Error::Policy(format!("{error:#}")))?;
-        let directory = PathBuf::from(OsStr::new(&prepared.directory));
-        let directory = directory.canonicalize().map_err(cannot("use the directory of the sandbox"))?;
-        let rules = Rules::new(prepared.policy, prepared.host, prepared.plan.environment.clone());
-        let session = Session::start(prepared.plan, self.idle)?;
+        let (rules, session, directory) = prepared::start(wanted, self.idle)?;
         Ok(Sandbox(Arc::new(Inner { rules, session, directory })))
     }
 }

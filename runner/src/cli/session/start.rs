@@ -1,7 +1,7 @@
 //! `fence session start`
 
 use std::io::{PipeWriter, Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 
@@ -9,10 +9,10 @@ use super::folder::{Folder, check_name};
 use super::manager::Manager;
 use crate::audit::{Log, visible};
 use crate::cli::arguments::{BackendName, SessionStart};
+use crate::cli::prepared;
 use crate::cli::run::{self, FAILED, Prepared};
 use crate::cli::screen::Screen;
-use crate::linux::session::{Daemon, Session, become_daemon};
-use crate::session::judged::Rules;
+use crate::linux::session::{Daemon, become_daemon};
 
 /// Starts a session, and ends when commands can be run in it.
 pub(in crate::cli) fn start(start: &SessionStart, screen: Screen) -> anyhow::Result<u8> {
@@ -30,7 +30,6 @@ pub(in crate::cli) fn start(start: &SessionStart, screen: Screen) -> anyhow::Res
     if prepared.policy.limits.iter().any(|limit| limit.kind == fence_compiler::policy::LimitKind::Time) {
         screen.note("`limit time` holds for each command and what it starts in its own session of processes; what leaves that goes on until the session ends");
     }
-    let log = start.log.as_deref().map(Log::open).transpose()?;
     let (mut told, tell) = std::io::pipe().context("cannot make a pipe")?;
     match become_daemon().context("cannot start the process that keeps the session")? {
         Daemon::Caller => {
@@ -53,7 +52,7 @@ pub(in crate::cli) fn start(start: &SessionStart, screen: Screen) -> anyhow::Res
         }
         Daemon::Child(ended) => {
             drop(told);
-            let made = made(&folder, &name, prepared, start.idle.0, log, ended);
+            let made = made(&folder, &name, prepared, start, ended);
             kept(made, tell);
             Ok(0)
         }
@@ -67,21 +66,19 @@ fn made(
     folder: &Folder,
     name: &str,
     prepared: Prepared,
-    idle: Option<Duration>,
-    log: Option<Log>,
+    start: &SessionStart,
     ended: std::os::fd::OwnedFd,
 ) -> anyhow::Result<Manager> {
+    let log = start.log.as_deref().map(Log::open).transpose()?;
     let (own, listener) = folder.listen(name)?;
     let directory = prepared.host.cwd.to_string();
-    let environment = prepared.plan.environment.clone();
-    let session = match Session::start(prepared.plan, idle) {
-        Ok(session) => session,
+    let (rules, session) = match prepared::kept(prepared, start.idle.0, start.log.as_deref()) {
+        Ok(kept) => kept,
         Err(error) => {
             super::folder::remove(&own);
             return Err(error.into());
         }
     };
-    let rules = Rules::new(prepared.policy, prepared.host, environment);
     let about = format!("{}  {directory}", rules.name());
     Ok(Manager { rules, session, listener, own, about, since: Instant::now(), log, ended })
 }

@@ -34,6 +34,7 @@ use start::Judge;
 use watch::{Ends, Second, Watch};
 
 /// The mediator, as the process that starts the sandbox sees it.
+#[derive(Debug)]
 pub(super) struct Mediator {
     pid: i32,
     /// Its other end is the mediator's: each sees that the other has ended.
@@ -63,6 +64,26 @@ impl Mediator {
         }
     }
 
+    /// Starts one for a session. Through the channel it gets, for each command, where its calls are answered, and what it
+    /// is; all descriptors but the channel and these are closed in it.
+    pub(super) fn keep(
+        arbiter: &mut dyn Arbiter,
+        channel: OwnedFd,
+        kept: &[RawFd],
+    ) -> Result<Mediator, Errno> {
+        let (lifeline, other_end) =
+            socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+        match process::fork()? {
+            Side::Parent { pid } => Ok(Mediator { pid, lifeline }),
+            Side::Child => {
+                let own = [channel.as_raw_fd(), other_end.as_raw_fd()];
+                let done = sys::close_all_but(own.iter().chain(kept))
+                    .and_then(|()| mediate_session(arbiter, channel, other_end));
+                process::exit(i32::from(done.is_err()))
+            }
+        }
+    }
+
     /// What tells that it has ended.
     pub(super) fn lifeline(&self) -> &OwnedFd {
         &self.lifeline
@@ -75,13 +96,20 @@ impl Mediator {
     }
 }
 
-/// What the mediator's process does.
-fn mediate(
-    arbiter: &mut dyn Arbiter,
-    command: &launch::Command,
-    channel: &OwnedFd,
-    lifeline: OwnedFd,
-) -> Result<(), Errno> {
+/// What the mediator's process does for a session.
+fn mediate_session(arbiter: &mut dyn Arbiter, channel: OwnedFd, lifeline: OwnedFd) -> Result<(), Errno> {
+    let children = prepare()?;
+    let judge = Judge { arbiter, known: None };
+    let ends = Ends { listener: channel, lifeline, children };
+    let mut watch = Watch::new(ends, judge, None, Second::Looked);
+    watch.until_the_session_ends();
+    drop(watch);
+    arbiter.conclude();
+    Ok(())
+}
+
+/// Becomes a process that nobody stops by a key, and that can do nothing but mediate.
+fn prepare() -> Result<RawFd, Errno> {
     // Keys of the terminal are for the command, and must not stop whoever it waits for.
     process::new_session()?;
     sys::release_standard();
@@ -90,6 +118,17 @@ fn mediate(
     children.block();
     let children = children.descriptor()?;
     rights::give_up()?;
+    Ok(children)
+}
+
+/// What the mediator's process does.
+fn mediate(
+    arbiter: &mut dyn Arbiter,
+    command: &launch::Command,
+    channel: &OwnedFd,
+    lifeline: OwnedFd,
+) -> Result<(), Errno> {
+    let children = prepare()?;
     let [ended, _] = process::wait_readable([lifeline.as_raw_fd(), channel.as_raw_fd()], -1);
     let listener = match ended {
         process::Readable::No => socket::take_descriptors(channel.as_raw_fd())?.into_iter().next(),
@@ -98,7 +137,7 @@ fn mediate(
     // Without it, nothing was started.
     let Some(listener) = listener else { return Ok(()) };
     let judge = Judge { arbiter, known: None };
-    let mut watch = Watch::new(Ends { listener, lifeline, children }, judge, command, Second::Looked);
+    let mut watch = Watch::new(Ends { listener, lifeline, children }, judge, Some(command), Second::Looked);
     watch.until_the_end();
     drop(watch);
     arbiter.conclude();

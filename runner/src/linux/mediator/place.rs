@@ -78,7 +78,7 @@ impl Found {
 }
 
 /// Opens a path of this process for nothing but to know what it is.
-pub(super) fn know(path: &str) -> Result<OwnedFd, Errno> {
+pub(super) fn know<P: nix::NixPath + ?Sized>(path: &P) -> Result<OwnedFd, Errno> {
     openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
 }
 
@@ -224,7 +224,7 @@ mod tests {
         symlink("/a/b", top.join("absolute")).unwrap();
         symlink("../../../a/./b//file", top.join("a/up")).unwrap();
         symlink("loop", top.join("loop")).unwrap();
-        let open = |path: &std::path::Path| know(path.to_str().unwrap()).unwrap();
+        let open = |path: &std::path::Path| know(path).unwrap();
         let ground = Ground { root: open(&top), start: open(&top.join("a")), own: Own::Caller };
         let walked = |path: &str| {
             walk(&ground, path.as_bytes(), Look::Plain).map(|found| {

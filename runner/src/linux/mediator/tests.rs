@@ -144,7 +144,7 @@ fn mediate(second: Second, folder: &Path, tries: usize, lifeline: OwnedFd, ended
     let ends = Ends { listener, lifeline, children: children.descriptor().unwrap() };
     rights::give_up().unwrap();
     let judge = Judge { arbiter: &mut NoMarker, known: Some(Known::default()) };
-    Watch::new(ends, judge, &command, second).until_the_end();
+    Watch::new(ends, judge, Some(&command), second).until_the_end();
     0
 }
 

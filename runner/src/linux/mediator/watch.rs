@@ -1,7 +1,7 @@
 //! The mediator at work: it takes calls, answers them, and looks again at what came of those that it let through.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -14,11 +14,13 @@ use super::start::{Given, Judge, Planned, Stopped, closed};
 use crate::launch::{self, Refused};
 use crate::linux::sys::notice::{self, Answer, Notice};
 use crate::linux::sys::process::{self, Readable};
+use crate::linux::sys::request::Request;
+use crate::linux::sys::socket;
 use crate::linux::sys::trace::{self, Stop};
 
 /// What the mediator waits for.
 pub(super) struct Ends {
-    /// Where calls are answered.
+    /// Where calls are answered; for a session, where such places arrive.
     pub(super) listener: OwnedFd,
     /// Ends with the process that started the sandbox.
     pub(super) lifeline: OwnedFd,
@@ -40,6 +42,8 @@ pub(super) struct Watch<'a> {
     /// Starts that wait because another thread of their process is held.
     waiting: Vec<Notice>,
     second: Second,
+    /// The commands of a session that are to be judged yet, by where their calls are answered.
+    commands: BTreeMap<RawFd, (launch::Command, CString)>,
 }
 
 /// Whether what was executed is judged again.
@@ -54,8 +58,21 @@ pub(super) enum Second {
 
 impl<'a> Watch<'a> {
     /// Is ready for the first call.
-    pub(super) fn new(ends: Ends, judge: Judge<'a>, first: &'a launch::Command, second: Second) -> Watch<'a> {
-        Watch { ends, judge, first: Some(first), held: BTreeMap::new(), waiting: Vec::new(), second }
+    pub(super) fn new(
+        ends: Ends,
+        judge: Judge<'a>,
+        first: Option<&'a launch::Command>,
+        second: Second,
+    ) -> Watch<'a> {
+        Watch {
+            ends,
+            judge,
+            first,
+            held: BTreeMap::new(),
+            waiting: Vec::new(),
+            second,
+            commands: BTreeMap::new(),
+        }
     }
 
     /// Answers calls until the process that started the sandbox says that this is over: before, nobody may think that
@@ -83,9 +100,62 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Does the same for the commands of a session: each brings where its own calls are answered.
+    pub(super) fn until_the_session_ends(&mut self) {
+        let mut listeners: Vec<OwnedFd> = Vec::new();
+        self.judge.prepare();
+        loop {
+            let own = [self.ends.lifeline.as_raw_fd(), self.ends.children, self.ends.listener.as_raw_fd()];
+            let waited: Vec<RawFd> =
+                own.into_iter().chain(listeners.iter().map(AsRawFd::as_raw_fd)).collect();
+            let answers = process::wait_for_any(&waited);
+            let [lifeline, stopped, arrived, calls @ ..] = answers.as_slice() else { return };
+            if *lifeline != Readable::No {
+                return;
+            }
+            if *stopped == Readable::Yes {
+                while process::take_signal(self.ends.children).is_some() {}
+                self.take_stops();
+            }
+            let mut gone = Vec::new();
+            for (listener, call) in waited.iter().skip(own.len()).zip(calls) {
+                match call {
+                    Readable::Yes => {
+                        if let Ok(notice) = notice::receive(*listener) {
+                            self.take(notice);
+                        }
+                    }
+                    // Nobody is left whose calls are answered there.
+                    Readable::Ended => gone.push(*listener),
+                    Readable::No => {}
+                }
+            }
+            listeners.retain(|listener| !gone.contains(&listener.as_raw_fd()));
+            gone.iter().for_each(|listener| drop(self.commands.remove(listener)));
+            if *arrived == Readable::Yes {
+                let taken = socket::take_descriptors(self.ends.listener.as_raw_fd()).unwrap_or_default();
+                if let Ok([listener, memory]) = <[OwnedFd; 2]>::try_from(taken)
+                    && let Ok(request) = Request::map(memory.as_raw_fd())
+                {
+                    let (program, argv) = request.command();
+                    let directory = request.directory().to_owned();
+                    request.unmap();
+                    let command = launch::Command { program, argv, environment: Vec::new() };
+                    self.commands.insert(listener.as_raw_fd(), (command, directory));
+                    listeners.push(listener);
+                }
+            }
+        }
+    }
+
     fn take(&mut self, notice: Notice) {
+        if let Some(command) = self.commands.remove(&notice.listener) {
+            let (command, directory) = command;
+            let answer = self.command(&command, &directory);
+            return self.answer(notice, answer);
+        }
         if let Some(command) = self.first.take() {
-            let answer = self.command(command);
+            let answer = self.command(command, c".");
             self.answer(notice, answer);
             self.judge.prepare();
             return;
@@ -107,12 +177,12 @@ impl<'a> Watch<'a> {
 
     fn answer(&self, notice: Notice, answer: Answer) {
         // Whoever is gone needs none.
-        let _ = notice::answer(self.ends.listener.as_raw_fd(), notice.id, answer);
+        let _ = notice::answer(notice.listener, notice.id, answer);
     }
 
     /// Judges the command that the run begins with.
-    fn command(&mut self, command: &launch::Command) -> Answer {
-        let judged = know("/").and_then(|root| Ok((root, know(".")?))).map_err(Stopped::from).and_then(
+    fn command(&mut self, command: &launch::Command, directory: &CStr) -> Answer {
+        let judged = know("/").and_then(|root| Ok((root, know(directory)?))).map_err(Stopped::from).and_then(
             |(root, start)| {
                 let ground = Ground { root, start, own: Own::Caller };
                 let name = command.program.as_bytes().to_vec();
@@ -148,11 +218,12 @@ impl<'a> Watch<'a> {
         let argv = memory.texts(argv)?;
         let thread = notice.thread;
         let start = match directory {
-            libc::AT_FDCWD => know(&format!("/proc/{thread}/cwd"))?,
-            number => know(&format!("/proc/{thread}/fd/{number}")).map_err(|_| Errno::EBADF)?,
+            libc::AT_FDCWD => know(format!("/proc/{thread}/cwd").as_str())?,
+            number => know(format!("/proc/{thread}/fd/{number}").as_str()).map_err(|_| Errno::EBADF)?,
         };
-        let ground = Ground { root: know(&format!("/proc/{thread}/root"))?, start, own: Own::Thread(thread) };
-        if !notice::waits(self.ends.listener.as_raw_fd(), notice.id) {
+        let ground =
+            Ground { root: know(format!("/proc/{thread}/root").as_str())?, start, own: Own::Thread(thread) };
+        if !notice::waits(notice.listener, notice.id) {
             // What was read may be another process's by now.
             return Err(Stopped::Failed(Errno::ESRCH));
         }
@@ -242,7 +313,7 @@ impl<'a> Watch<'a> {
     }
 
     fn look_again(&mut self, process: i32, planned: Option<Planned>) -> Result<(), Stopped> {
-        let program = Found::of(know(&format!("/proc/{process}/exe"))?, BTreeMap::new())?;
+        let program = Found::of(know(format!("/proc/{process}/exe").as_str())?, BTreeMap::new())?;
         let argv = std::fs::read(format!("/proc/{process}/cmdline")).map_err(|_| Errno::ESRCH)?;
         let file = program.identity();
         if planned.is_some_and(|planned| planned.file == file && planned.argv == argv) {
@@ -251,8 +322,8 @@ impl<'a> Watch<'a> {
         let mut words: Vec<Vec<u8>> = argv.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
         words.pop();
         let ground = Ground {
-            root: know(&format!("/proc/{process}/root"))?,
-            start: know(&format!("/proc/{process}/cwd"))?,
+            root: know(format!("/proc/{process}/root").as_str())?,
+            start: know(format!("/proc/{process}/cwd").as_str())?,
             own: Own::Thread(process),
         };
         let name = name_executed(process)?;

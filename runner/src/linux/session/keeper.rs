@@ -44,6 +44,8 @@ pub(super) struct Ends {
     pub(super) null: RawFd,
     /// What names the processes inside.
     pub(super) processes: RawFd,
+    /// Each ends with a process that judges or serves, and with it the session; -1: there is none.
+    pub(super) others: [RawFd; 2],
 }
 
 const FAILED: i32 = 125;
@@ -87,6 +89,9 @@ impl Keeper<'_> {
         events.add(received, SIGNALS)?;
         events.add(self.ends.control, CONTROL)?;
         events.add(self.ends.requests, REQUESTS)?;
+        for other in self.ends.others.into_iter().filter(|other| *other >= 0) {
+            events.add(other, CONTROL)?;
+        }
         Ok((events, received))
     }
 

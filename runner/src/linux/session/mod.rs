@@ -7,10 +7,11 @@
 
 mod keeper;
 mod running;
+mod server;
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fence_compiler::plan::{LimitMechanism, LinuxPlan, NetworkPlan};
@@ -21,19 +22,21 @@ use nix::sys::stat::Mode;
 pub(crate) use crate::linux::message::LENGTH;
 pub(crate) use running::MOST;
 
-use super::command::rlimit;
+use super::command::{Filter, rlimit};
 use super::descriptors::Standard;
+use super::explain;
 use super::landlock::Layers;
+use super::mediator::Mediator;
 use super::message::{Forward, List, Message, Origin};
 use super::operation::{Operation, Step};
-use super::parent::{channel, group_signals, lost, pipe};
+use super::parent::{channel, filter, group_signals, judging, lost, pipe};
 use super::sandbox::Sandbox;
 use super::sys::process::{self, Readable, Side, Signals, Stack};
 use super::sys::{self, request, socket};
-use super::{explain, seccomp};
-use crate::launch::{Error, Outcome, Timings};
+use crate::launch::{Arbiter, Attendant, Error, Outcome, Timings};
 use keeper::{Ends, Keeper};
 use running::Running;
+use server::Server;
 
 /// A sandbox that commands are started in.
 #[derive(Debug)]
@@ -45,11 +48,11 @@ pub(crate) struct Session {
     /// Its end is the session's.
     control: Option<OwnedFd>,
     requests: OwnedFd,
-    /// The directory of the terminals inside.
-    terminals: Option<OwnedFd>,
     /// What the process of each command does.
     steps: Vec<Step>,
     plan: LinuxPlan,
+    /// What judges the starts of programs, and what serves connections.
+    helpers: Mutex<(Option<Mediator>, Option<Server>)>,
     /// How it ended, once that was seen.
     ended: Mutex<Option<String>>,
 }
@@ -80,28 +83,42 @@ pub(crate) enum Heard {
     Failed(Option<u32>, i32),
 }
 
+/// Who judges and serves beside a session, each in a process of its own that ends with the session, and the session with it.
+#[derive(Default)]
+pub(crate) struct Helpers<'a> {
+    /// Serves the connections that the plan allows.
+    pub(crate) attendant: Option<&'a mut dyn Attendant>,
+    /// Judges the starts of programs that the plan wants judged.
+    pub(crate) arbiter: Option<&'a mut dyn Arbiter>,
+    /// What both go on using; every other descriptor is closed in them.
+    pub(crate) kept: Vec<RawFd>,
+}
+
 impl Session {
     /// Makes the sandbox of a plan, and keeps it until this value is gone, or until nothing was done in it for a time.
     ///
     /// # Errors
     /// Whatever the plan asks for and the host refuses.
-    pub(crate) fn start(plan: LinuxPlan, idle: Option<Duration>) -> Result<Session, Error> {
-        if plan.network != NetworkPlan::Isolated {
-            return Err(Error::Plan("nobody serves the connections that the plan allows".to_owned()));
-        }
-        if !plan.mediated.is_empty() {
-            return Err(Error::Plan(
-                "nobody judges the starts of programs that the plan wants judged".to_owned(),
-            ));
-        }
+    pub(crate) fn start(
+        plan: LinuxPlan,
+        idle: Option<Duration>,
+        helpers: Helpers<'_>,
+    ) -> Result<Session, Error> {
+        let Helpers { attendant, arbiter, kept } = helpers;
+        let attendant = attendant.filter(|_| plan.network != NetworkPlan::Isolated);
+        let judging = judging(&plan, arbiter)?;
         let layers = Layers::new()?;
         let mut calls = plan.seccomp.clone();
         if layers.inner().is_none() {
             calls.push(group_signals());
         }
-        let filter = seccomp::compile(&calls, seccomp::Architecture::NATIVE)
-            .map_err(|error| Error::Plan(error.to_string()))?;
+        let wire = judging.as_ref().map(|_| channel()).transpose()?;
+        let filter = filter(&calls, wire.as_ref().map(|(_, end)| end.as_raw_fd()))?;
         let steps = steps(&plan, filter, layers.inner())?;
+        let served = attendant.as_ref().map(|_| channel()).transpose()?;
+        // Each ends with a process beside the session, and the session with it.
+        let (judge_lives, judge_held) = pipe()?;
+        let (server_lives, server_held) = pipe()?;
         let (report, report_end) = pipe()?;
         let (control_end, control) = pipe()?;
         let (requests, requests_end) = channel()?;
@@ -112,15 +129,21 @@ impl Session {
             requests: requests_end.as_raw_fd(),
             null: null.as_raw_fd(),
             processes: processes.as_raw_fd(),
+            others: [
+                judging.as_ref().map_or(-1, |_| judge_lives.as_raw_fd()),
+                attendant.as_ref().map_or(-1, |_| server_lives.as_raw_fd()),
+            ],
         };
-        let keep: [RawFd; 5] = [ends.report, ends.control, ends.requests, ends.null, ends.processes];
-        let mut sandbox = Sandbox::new(&plan, &layers, &Standard::none(), Timings::Off, &keep, None)?;
+        let keep: Vec<RawFd> = [ends.report, ends.control, ends.requests, ends.null, ends.processes]
+            .into_iter()
+            .chain(ends.others.into_iter().filter(|other| *other >= 0))
+            .chain(wire.as_ref().map(|(_, end)| end.as_raw_fd()))
+            .collect();
+        let inner_end = served.as_ref().map(|(_, end)| end.as_raw_fd());
+        let mut sandbox = Sandbox::new(&plan, &layers, &Standard::none(), Timings::Off, &keep, inner_end)?;
         // After the file tree is made, and before Landlock holds.
         let made = sandbox.steps.iter().position(|step| matches!(step.operation, Operation::NoNewPrivileges));
-        let remembered = [
-            Operation::Remember { processes: ends.processes }.into(),
-            Operation::HandOverTerminals { channel: ends.requests }.into(),
-        ];
+        let remembered = [Operation::Remember { processes: ends.processes }.into()];
         let at = made.unwrap_or(sandbox.steps.len());
         sandbox.steps.splice(at..at, remembered);
         let keeper = Keeper {
@@ -137,25 +160,44 @@ impl Session {
         };
         drop(keeper);
         drop((report_end, control_end, requests_end, null, processes));
+        let mediator = match (judging, wire) {
+            (Some(arbiter), Some((outer_end, _))) => {
+                let kept: Vec<RawFd> = kept.iter().copied().chain([judge_held.as_raw_fd()]).collect();
+                Some(Mediator::keep(arbiter, outer_end, &kept))
+            }
+            _ => None,
+        };
+        let server = match (attendant, served) {
+            (Some(attendant), Some((outer_end, _))) => {
+                let kept: Vec<RawFd> = kept.iter().copied().chain([server_held.as_raw_fd()]).collect();
+                Some(Server::start(attendant, outer_end, &plan, &kept))
+            }
+            _ => None,
+        };
+        drop((judge_held, server_held, judge_lives, server_lives));
+        let (mediator, server) = match (mediator.transpose(), server.transpose()) {
+            (Ok(mediator), Ok(server)) => (mediator, server),
+            (Err(errno), _) | (_, Err(errno)) => {
+                drop(control);
+                let _ = process::wait_for_end(first);
+                return Err(explain::mediator(errno));
+            }
+        };
         let failed = begun(&report, &sandbox);
         let mut session = Session {
             first,
             report,
             control: Some(control),
             requests,
-            terminals: None,
             steps,
             plan,
+            helpers: Mutex::new((mediator, server)),
             ended: Mutex::new(None),
         };
         match failed {
             Some(error) => Err(error),
             None if session.has_ended().is_some() => Err(Error::Lost(session.end())),
-            None => {
-                let taken = socket::take_descriptors(session.requests.as_raw_fd()).unwrap_or_default();
-                session.terminals = taken.into_iter().next();
-                Ok(session)
-            }
+            None => Ok(session),
         }
     }
 
@@ -205,12 +247,6 @@ impl Session {
         self.report.as_fd()
     }
 
-    /// The directory of the terminals inside, if there is one.
-    pub(crate) fn terminals(&self) -> Option<BorrowedFd<'_>> {
-        use std::os::fd::AsFd;
-        self.terminals.as_ref().map(AsFd::as_fd)
-    }
-
     fn has_ended(&self) -> Option<()> {
         let [report] = process::wait_readable([self.report.as_raw_fd()], 0);
         (report == Readable::Ended).then_some(())
@@ -233,6 +269,13 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.end();
+        let helpers = self.helpers.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mediator) = helpers.0.take() {
+            let _ = mediator.conclude();
+        }
+        if let Some(server) = helpers.1.take() {
+            server.conclude();
+        }
     }
 }
 
@@ -261,7 +304,7 @@ fn begun(report: &OwnedFd, sandbox: &Sandbox) -> Option<Error> {
 }
 
 /// What the process of each command does, in order.
-fn steps(plan: &LinuxPlan, filter: Vec<libc::sock_filter>, inner: Option<RawFd>) -> Result<Vec<Step>, Error> {
+fn steps(plan: &LinuxPlan, filter: Filter, inner: Option<RawFd>) -> Result<Vec<Step>, Error> {
     // Of its own session it is the first, so that everything in it can be found.
     let mut steps = vec![Operation::NewSession, Operation::Standard];
     for signal in [libc::SIGPIPE, libc::SIGCHLD] {
@@ -273,7 +316,10 @@ fn steps(plan: &LinuxPlan, filter: Vec<libc::sock_filter>, inner: Option<RawFd>)
         steps.push(rlimit(limit)?);
     }
     steps.extend(inner.map(|ruleset| Operation::Enter { ruleset }));
-    steps.push(Operation::Filter { program: filter });
+    steps.push(match filter {
+        Filter::Alone(program) => Operation::Filter { program },
+        Filter::Judged { program, channel } => Operation::MediateAsked { program, channel },
+    });
     steps.push(Operation::Check);
     steps.push(Operation::ExecuteAsked);
     Ok(steps.into_iter().map(Step::from).collect())
@@ -420,7 +466,7 @@ impl Forwarded {
         }
         while let Some(received) = process::take_signal(self.received) {
             let signal = received.signal;
-            if signal == libc::SIGTTIN || signal == libc::SIGTTOU || signal == libc::SIGWINCH {
+            if signal == libc::SIGTTIN || signal == libc::SIGTTOU {
                 continue;
             }
             let origin =

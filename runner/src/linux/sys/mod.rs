@@ -80,6 +80,20 @@ pub(super) fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
+/// Closes all descriptors but the standard ones and these.
+pub(super) fn close_all_but<'a>(kept: impl Iterator<Item = &'a RawFd>) -> Result<(), Errno> {
+    let mut kept: Vec<u32> = kept.filter(|fd| **fd > 2).map(|fd| fd.cast_unsigned()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept {
+        if fd > first {
+            close_range(first, fd - 1)?;
+        }
+        first = first.max(fd + 1);
+    }
+    close_range(first, u32::MAX)
+}
+
 /// The monotonic clock in nanoseconds.
 pub(super) fn now() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -9,6 +9,8 @@ use super::check;
 /// A call inside that waits for an answer.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::linux) struct Notice {
+    /// Where it was taken, and is answered.
+    pub(in crate::linux) listener: RawFd,
     /// Its number among those that wait.
     pub(in crate::linux) id: u64,
     /// The thread that made it, as this process's namespace numbers it.
@@ -57,6 +59,7 @@ pub(in crate::linux) fn receive(listener: RawFd) -> Result<Notice, Errno> {
     // SAFETY: the pointer is to a live value of the size that the request's number tells.
     check(unsafe { libc::ioctl(listener, RECEIVE as _, &raw mut notice) }.into())?;
     Ok(Notice {
+        listener,
         id: notice.id,
         thread: notice.pid.cast_signed(),
         call: notice.data.nr,

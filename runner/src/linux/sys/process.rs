@@ -405,15 +405,29 @@ pub(in crate::linux) fn wait_readable<const N: usize>(
     if unsafe { libc::poll(entries.as_mut_ptr(), N as libc::nfds_t, milliseconds) } <= 0 {
         return [Readable::No; N];
     }
-    entries.map(|entry| {
-        if entry.revents & libc::POLLIN != 0 {
-            Readable::Yes
-        } else if entry.revents != 0 {
-            Readable::Ended
-        } else {
-            Readable::No
-        }
-    })
+    entries.map(|entry| answered(&entry))
+}
+
+/// The same for any number of descriptors, without end; an answer for each.
+pub(in crate::linux) fn wait_for_any(descriptors: &[RawFd]) -> Vec<Readable> {
+    let entry = |fd: &RawFd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 };
+    let mut entries: Vec<libc::pollfd> = descriptors.iter().map(entry).collect();
+    let count = entries.len() as libc::nfds_t;
+    // SAFETY: pointer and length are those of a live vector.
+    if unsafe { libc::poll(entries.as_mut_ptr(), count, -1) } <= 0 {
+        return vec![Readable::No; entries.len()];
+    }
+    entries.iter().map(answered).collect()
+}
+
+fn answered(entry: &libc::pollfd) -> Readable {
+    if entry.revents & libc::POLLIN != 0 {
+        Readable::Yes
+    } else if entry.revents != 0 {
+        Readable::Ended
+    } else {
+        Readable::No
+    }
 }
 
 /// Whether a write of one message would not wait.

@@ -152,6 +152,20 @@ impl Request {
         unsafe { CStr::from_ptr(self.at(index).cast()) }
     }
 
+    /// The program's file and the arguments, copied.
+    pub(in crate::linux) fn command(&self) -> (CString, Vec<CString>) {
+        let mut arguments = Vec::new();
+        let mut entry = self.at(ARGUMENTS).cast::<*const libc::c_char>();
+        // SAFETY: the list has become pointers to texts of the mapping that end with a NUL, and ends with a null pointer.
+        unsafe {
+            while !entry.read().is_null() {
+                arguments.push(CStr::from_ptr(entry.read()).to_owned());
+                entry = entry.add(1);
+            }
+        }
+        (self.text(PROGRAM).to_owned(), arguments)
+    }
+
     /// The directory that it starts in.
     pub(in crate::linux) fn directory(&self) -> &CStr {
         self.text(DIRECTORY)
@@ -189,6 +203,7 @@ mod tests {
                     .unwrap();
             let request = Request::map(memory.as_raw_fd()).unwrap();
             assert_eq!((request.directory(), request.umask()), (c"/usr", 0o27));
+            assert_eq!(request.command(), (c"/bin/sh".to_owned(), arguments));
             let pid = process::start(&mut Stack::new(), &mut || {
                 if process::change_directory(request.directory()).is_ok() {
                     request.execute();
