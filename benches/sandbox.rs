@@ -159,12 +159,32 @@ fn launches(c: &mut Criterion) {
     c.bench_function("cold_sandbox/sh", |b| b.iter(|| run(&planned(text), &shell(":")).unwrap()));
     c.bench_function("warm_sandbox/sh", |b| b.iter(|| run(&plan, &shell(":")).unwrap()));
     counted("warm_sandbox/sh", || run(&plan, &shell(":")));
+    session(c);
     let mut group = c.benchmark_group("amortized");
     for count in [10, 100] {
         let text = format!("for i in $(seq {count}); do /bin/true; done");
         group.bench_function(format!("{count}/outside"), |b| b.iter(|| plain(&text)));
         group.bench_function(format!("{count}/inside"), |b| b.iter(|| run(&plan, &shell(&text)).unwrap()));
     }
+}
+
+/// One more command in a sandbox that is there, beside a plain spawn of it.
+#[cfg(target_os = "linux")]
+fn session(c: &mut Criterion) {
+    use fence::session::{Sandbox, Stdio};
+
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let sandbox = Sandbox::builder().directory(folder.path()).start().unwrap();
+    let mut group = c.benchmark_group("session");
+    group.bench_function("plain/true", |b| {
+        b.iter(|| {
+            std::process::Command::new("/bin/true").stdin(std::process::Stdio::null()).status().unwrap()
+        });
+    });
+    let command = || sandbox.command("/bin/true").stdin(Stdio::Null);
+    group.bench_function("inside/true", |b| b.iter(|| command().status().unwrap()));
+    group.finish();
+    counted("session/inside/true", || command().status());
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -56,6 +56,16 @@ fn main() -> ExitCode {
                 opened.close()
             });
         }
+        for (name, rule) in [
+            ("SIGKILL of what judges starts ends all", "deny run \"sleep 77\" best-effort\nallow run *\n"),
+            ("SIGKILL of what serves connections ends all", "allow connect localhost:9\n"),
+        ] {
+            let (ground, someone) = (suite.ground(), person.clone());
+            suite.add(name, &person, move || {
+                let opened = Opened::under(&ground, &someone, &format!("{POLICY}{rule}"))?;
+                killed(&opened, Victim::Helper)
+            });
+        }
         let (ground, someone) = (suite.ground(), person.clone());
         suite.add("starts inside are judged", &person, move || {
             let rule = "deny run \"sleep 77\" best-effort\nallow run *\n";
@@ -397,6 +407,7 @@ fn left_running(opened: &Opened) -> Result<(), String> {
 enum Victim {
     Manager,
     First,
+    Helper,
 }
 
 const STUBBORN: &str =
@@ -406,7 +417,16 @@ fn killed(opened: &Opened, victim: Victim) -> Result<(), String> {
     let child = opened.shell(STUBBORN).spawn().map_err(|error| error.to_string())?;
     wait_until("the command to begin", || opened.scene.path("{work}/begun").exists())?;
     let (manager, first) = opened.processes()?;
-    let target = if victim == Victim::Manager { manager } else { first };
+    let target = match victim {
+        Victim::Manager => manager,
+        Victim::First => first,
+        Victim::Helper => {
+            let children = fs::read_to_string(format!("/proc/{manager}/task/{manager}/children"));
+            let children = children.map_err(|error| error.to_string())?;
+            let mut helpers = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+            helpers.find(|pid| *pid != first).ok_or("there is no helper")?
+        }
+    };
     kill(Pid::from_raw(target), Signal::SIGKILL).map_err(|error| error.to_string())?;
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
     let told = String::from_utf8_lossy(&output.stderr);

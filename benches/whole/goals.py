@@ -36,7 +36,11 @@ def table(bench, repository):
         if name in ("echo", "python3 -c pass", "node -e ''", "git status, 2,000 files", "rg over 2,000 files"):
             added = times["fence"] - times["none"] if "fence" in times else None
             goal(f"added to `{name}`", "the same alone", MOST, 6, " ms", added)
-    goal("one more command in a session", "a plain spawn", MOST, 1.3, " ×", None)
+    warm = sandbox_parts(repository)
+    spawned, asked = warm.get("session/plain/true"), warm.get("session/inside/true")
+    goal("one more command in a session, by the library", "a plain spawn", MOST, 1.3, " ×", spawned and asked and asked / spawned)
+    goal("one more command in a session, by `fence session run`", "a plain spawn", MOST, 1.3, " ×",
+         ratio("one more true", "fence, in a session", "none"))
     over = lambda row: row["inside"] / row["outside"]
     goal("a child process inside", "outside", MOST, 1.05, " ×", within("100 child processes", over))
     goal("a child process inside, argument rules", "outside", MOST, 1.5, " ×", within("100 child processes, argument", over))
@@ -67,7 +71,16 @@ def table(bench, repository):
 
 
 def components(repository):
-    """Medians of the benches of components, nanoseconds by name; empty without cargo."""
+    """Medians of the benches of the compiler, nanoseconds by name; empty without cargo."""
+    return medians(repository, "fence-compiler", "compiler")
+
+
+def sandbox_parts(repository):
+    """The same of what is started in a session by the library."""
+    return medians(repository, "fence-sandbox", "sandbox", "session/")
+
+
+def medians(repository, package, bench, *only):
     if shutil.which("cargo") is None:
         return {}
     metadata = subprocess.run(
@@ -75,8 +88,8 @@ def components(repository):
     )
     if metadata.returncode != 0:
         return {}
-    bench = ["cargo", "bench", "--quiet", "-p", "fence-compiler", "--bench", "compiler"]
-    if subprocess.run(bench, cwd=repository, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
+    command = ["cargo", "bench", "--quiet", "-p", package, "--bench", bench, "--", *only]
+    if subprocess.run(command, cwd=repository, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
         return {}
     found = {}
     criterion = pathlib.Path(json.loads(metadata.stdout)["target_directory"]) / "criterion"

@@ -218,6 +218,37 @@ class Bench:
         script.write_text(f"for i in $(seq 10); do {git} status --short; done\n")
         self.workload("git status ten times", "amortised", ["/bin/sh", str(script)], repo, self.both(repo))
 
+    def sessions(self):
+        """Commands one by one, in one run, and in a session."""
+        repo = self.repository("session")
+        true = shutil.which("true")
+        name = f"benchmark-{os.getpid()}"
+        started = subprocess.run([self.fence, "session", "start", name, "-q", "-p", "default"], cwd=repo,
+                                 capture_output=True, text=True)
+        if started.returncode != 0:
+            self.left_out.append(f"sessions: {started.stderr.strip()}")
+            return
+        try:
+            inside = [self.fence, "session", "run", name, "--"]
+            self.workload("one more true", "session", [true], repo, {"fence, in a session": inside},
+                          note="`fence session run` loads fence itself first: two programs are started",
+                          runs=max(self.options.runs, 60))
+            for count in [1, 10] if self.options.quick else [1, 10, 50]:
+                def script(kind, each, repo=repo, count=count):
+                    path = repo / f"{count}-{kind}.sh"
+                    path.write_text(f"for i in $(seq {count}); do {each}; done\n")
+                    return ["/bin/sh", str(path)]
+                plain = script("plain", true)
+                apart = script("apart", shlex.join([*self.under_fence("default"), true]))
+                kept = script("kept", shlex.join([*inside, true]))
+                self.workload(f"{count} commands, three ways", "session", plain, repo, {
+                    "fence, a run each": lambda _, apart=apart: apart,
+                    "fence": self.under_fence("default"),
+                    "fence, in a session": lambda _, kept=kept: kept,
+                }, runs=max(5, self.options.runs // 2))
+        finally:
+            subprocess.run([self.fence, "session", "stop", name], capture_output=True)
+
     def sizes(self):
         """Start-up beside 10 and beside 100,000 files."""
         true = shutil.which("true")
@@ -392,6 +423,7 @@ def main():
         bench.starts()
         bench.files()
         bench.amortised()
+        bench.sessions()
         if not options.quick:
             bench.sizes()
         if options.network:

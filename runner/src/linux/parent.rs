@@ -361,15 +361,19 @@ impl Watch {
 /// continue. Without a terminal there is no such shell, and a command that stopped itself would stop its caller for
 /// good, beyond every limit of time.
 pub(super) fn stop(signal: i32) {
-    if nix::fcntl::open(c"/dev/tty", OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
-        .is_err()
-    {
+    if !has_terminal() {
         return;
     }
     process::kill(nix::unistd::getpid().as_raw(), signal);
     let only = Signals::new(&[signal]);
     only.unblock();
     only.block();
+}
+
+/// Whether this process has a controlling terminal.
+pub(super) fn has_terminal() -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    nix::fcntl::open(c"/dev/tty", flags, nix::sys::stat::Mode::empty()).is_ok()
 }
 
 /// Makes this process group the terminal's foreground again, if a group of the sandbox that is gone was left there.

@@ -480,6 +480,10 @@ impl Forwarded {
 
     /// Stops as the command was stopped, and lets it go on when this process does.
     pub(crate) fn stop(&self, signal: i32, connection: &OwnedFd) {
+        if !super::parent::has_terminal() {
+            // Nobody would let this process go on; the command stays as it is, until its time is over.
+            return;
+        }
         let signal = if signal == libc::SIGSTOP { libc::SIGTSTP } else { signal };
         super::parent::stop(signal);
         let go_on = Forward { signal: libc::SIGCONT, origin: Origin::Kernel };
