@@ -112,3 +112,19 @@ impl Builder {
         Ok(Sandbox(Arc::new(Inner { rules, session, directory })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Sandbox;
+    use crate::session::{Child, Command};
+
+    fn is_for_any_thread<T: Send>() {}
+
+    #[test]
+    fn a_sandbox_is_used_from_any_thread() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Sandbox>();
+        is_for_any_thread::<Command>();
+        is_for_any_thread::<Child>();
+    }
+}

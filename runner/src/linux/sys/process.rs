@@ -95,6 +95,11 @@ pub(in crate::linux) struct Strings {
     _owned: Vec<CString>,
 }
 
+// SAFETY: the pointers lead only into what the value itself owns, which nobody changes.
+unsafe impl Send for Strings {}
+// SAFETY: as above.
+unsafe impl Sync for Strings {}
+
 impl Strings {
     /// Prepares the array of pointers.
     pub(in crate::linux) fn new(strings: &[CString]) -> Strings {
@@ -223,7 +228,7 @@ fn number(name: &[u8]) -> Option<i32> {
         if !byte.is_ascii_digit() {
             return None;
         }
-        number = number.unwrap_or(0).checked_mul(10)?.checked_add(i32::from(byte - b'0')).into();
+        number = number.unwrap_or(0).checked_mul(10)?.checked_add(i32::from(byte - b'0'));
     }
     number
 }
