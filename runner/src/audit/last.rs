@@ -121,6 +121,12 @@ impl Keeper {
         Ok(Keeper { file })
     }
 
+    /// The number of its descriptor, for a process that closes all others.
+    #[must_use]
+    pub fn descriptor(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&self.file)
+    }
+
     /// Keeps a refusal, unless a later one is kept.
     ///
     /// # Errors

@@ -11,11 +11,11 @@ use fence_compiler::source::Sources;
 use super::backend::Backend;
 use super::own::lower_to_run;
 use super::policy::{load_at, refuse_home_in_tmp, refuse_wide_workspace};
+use super::record::{Live, Record};
 use super::run::Prepared;
 use super::screen::{Screen, Verbosity};
 use super::serving::Serving;
 use super::starts::Starts;
-use crate::audit::Log;
 use crate::host::{ProbedFiles, Surroundings};
 use crate::launch::{Arbiter, Attendant};
 use crate::linux::session::{Helpers, Session};
@@ -55,11 +55,13 @@ pub(super) fn kept(
     let unwritten = |error: anyhow::Error| Error::Policy(format!("{error:#}"));
     // Nobody is there to read what would be told at the end.
     let quiet = Screen { out: render::Color::Plain, err: render::Color::Plain, verbosity: Verbosity::Quiet };
-    let mut starts = Starts::new(&prepared, log, quiet).map_err(unwritten)?;
-    let mut written = log.map(Log::open).transpose().map_err(|error| unwritten(error.into()))?;
-    let mut kept: Vec<_> = written.iter().map(Log::descriptor).collect();
-    kept.extend(starts.as_ref().and_then(Starts::descriptor));
-    let mut serving = Serving::new(&prepared, written.as_mut(), None);
+    let record = || Record::into(&prepared, log, Live::Summed, quiet);
+    let mut starts = Starts::new(&prepared, record).map_err(unwritten)?;
+    let mut served = record().map_err(|error| unwritten(error.into()))?;
+    served.get_ready();
+    let mut kept = served.descriptors();
+    kept.extend(starts.iter().flat_map(Starts::descriptors));
+    let mut serving = Serving::new(&prepared, &mut served, None);
     let session = Session::start(
         prepared.plan.clone(),
         idle,
@@ -69,6 +71,8 @@ pub(super) fn kept(
             kept,
         },
     )?;
+    drop((starts, serving));
+    drop(served);
     let Prepared { policy, host, plan, .. } = prepared;
     Ok((Rules::new(policy, host, plan.environment), session))
 }

@@ -1,5 +1,7 @@
 //! What becomes of the events of a run: lines of its log, lines on the terminal, and the refusal that came last.
 
+use std::path::Path;
+
 use fence_compiler::host::Person;
 use fence_compiler::question::Verdict;
 
@@ -42,8 +44,21 @@ impl<'a> Record<'a> {
         arguments: &Run,
         screen: Screen,
     ) -> Result<Record<'a>, LogError> {
-        let log = arguments.written_log().map(Log::open).transpose()?;
         let live = if arguments.monitor { Live::Told } else { Live::Summed };
+        Record::into(prepared, arguments.written_log(), live, screen)
+    }
+
+    /// The same for what is no run of its own.
+    ///
+    /// # Errors
+    /// The log cannot be opened.
+    pub(super) fn into(
+        prepared: &'a Prepared,
+        log: Option<&Path>,
+        live: Live,
+        screen: Screen,
+    ) -> Result<Record<'a>, LogError> {
+        let log = log.map(Log::open).transpose()?;
         let policy = prepared.policy.sources.first().map(|source| source.name.clone()).unwrap_or_default();
         let person = &prepared.host.person;
         Ok(Record {
@@ -64,6 +79,12 @@ impl<'a> Record<'a> {
         if self.keeper.is_none() {
             self.keeper = Keeper::open(&self.person.home, self.person.uid).ok();
         }
+    }
+
+    /// The descriptors that it writes to.
+    pub(super) fn descriptors(&self) -> Vec<std::os::fd::RawFd> {
+        let kept = self.keeper.as_ref().map(Keeper::descriptor);
+        self.log.as_ref().map(Log::descriptor).into_iter().chain(kept).collect()
     }
 
     /// How refusals are told.

@@ -58,9 +58,9 @@ impl<'a> Starts<'a> {
         Ok(Some(Starts { prepared, ssh, homes, world, record, refused: BTreeMap::new(), beyond: 0 }))
     }
 
-    /// The descriptor of its log.
-    pub(super) fn descriptor(&self) -> Option<std::os::fd::RawFd> {
-        self.log.as_ref().map(Log::descriptor)
+    /// The descriptors that it writes to.
+    pub(super) fn descriptors(&self) -> Vec<std::os::fd::RawFd> {
+        self.record.descriptors()
     }
 
     fn policy(&self) -> &'a Policy {
