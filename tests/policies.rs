@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use fence_compiler::policy::{Acceptance, Policy, Rule, RuleId, Subject};
+use fence_compiler::policy::{Acceptance, Effect, Policy, Rule, RuleId, Subject};
 use fence_compiler::question::Reason;
 use fence_compiler::resolve::{Request, Resolved, resolve};
 use fence_compiler::source::{LoadError, Loader, Origin, Reference, Source, SourceId};
@@ -122,6 +122,19 @@ fn each_rule_has_a_label() {
         for rule in &resolved.policy.rules {
             assert!(rule.label.is_some(), "{name}: line {}", rule.written.line);
         }
+    });
+}
+
+/// `without LABEL` would otherwise open something where somebody wants less.
+#[test]
+fn no_label_both_opens_and_closes() {
+    each(|name, resolved| {
+        let effects = |opens: bool| -> BTreeSet<&str> {
+            let rules = resolved.policy.rules.iter().filter(|rule| (rule.effect == Effect::Allow) == opens);
+            rules.filter_map(|rule| rule.label.as_deref()).collect()
+        };
+        let both: Vec<&str> = effects(true).intersection(&effects(false)).copied().collect();
+        assert!(both.is_empty(), "{name}: {both:?}");
     });
 }
 

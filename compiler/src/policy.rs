@@ -23,6 +23,9 @@ pub struct Policy {
     pub description: Option<String>,
     /// The texts it is made of, the main one first.
     pub sources: Vec<SourceRecord>,
+    /// Those among them that were asked for; the others are included, or hold above.
+    #[serde(default)]
+    pub mains: Vec<SourceId>,
     /// The rules, in the order of sources and lines. No decision depends on this order.
     pub rules: Vec<Rule>,
     /// The variables set for the command.
@@ -52,6 +55,19 @@ pub struct SourceRecord {
     pub name: String,
     /// The SHA-256 of its text, in lower-case hexadecimal.
     pub sha256: String,
+    /// What it includes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub includes: Vec<IncludeRecord>,
+}
+
+/// An `include` that is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IncludeRecord {
+    /// The text that it brings in.
+    pub source: SourceId,
+    /// The labels of what it leaves out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
 }
 
 /// A place in a text, as a document keeps it.

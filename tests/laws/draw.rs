@@ -273,6 +273,7 @@ pub fn with_rules(rules: Vec<Rule>) -> Policy {
         name: None,
         description: None,
         sources: Vec::new(),
+        mains: Vec::new(),
         rules,
         set: BTreeMap::new(),
         secrets: Vec::new(),

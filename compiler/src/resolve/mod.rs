@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use crate::diagnostic::Diagnostic;
-use crate::policy::{Policy, RuleId, SourceRecord, Test};
+use crate::policy::{IncludeRecord, Policy, RuleId, SourceRecord, Test};
 use crate::source::{Loader, Origin, Source, Sources};
 use effect::Force;
 use findings::Findings;
@@ -85,7 +85,8 @@ pub fn resolve(request: &Request, loader: &dyn Loader) -> Resolved {
     let policy = Policy {
         name,
         description,
-        sources: records(&graph),
+        sources: records(&graph, &force),
+        mains: graph.mains.iter().filter_map(|main| Some(graph.units.get(*main)?.source)).collect(),
         rules: in_force.rules.into_iter().map(|draft| draft.rule).collect(),
         set: in_force.set,
         secrets: in_force.secrets,
@@ -140,16 +141,24 @@ fn title(graph: &Graph) -> (Option<String>, Option<String>) {
         .unwrap_or((None, None))
 }
 
-fn records(graph: &Graph) -> Vec<SourceRecord> {
+fn records(graph: &Graph, force: &Force) -> Vec<SourceRecord> {
     let record = |unit: &Unit| {
         let source = graph.sources.get(unit.source)?;
         Some(SourceRecord {
             origin: source.origin.clone(),
             name: source.name.clone(),
             sha256: unit.sha256.clone().unwrap_or_else(|| sha256(&source.text)),
+            includes: Vec::new(),
         })
     };
-    graph.units.iter().filter_map(record).collect()
+    let mut records: Vec<SourceRecord> = graph.units.iter().filter_map(record).collect();
+    for (edge, to) in graph.edges().filter(|(edge, _)| force.live.contains(edge)) {
+        let (Some(record), Some(to)) = (records.get_mut(edge.0), graph.units.get(to)) else { continue };
+        let without = graph.include(edge).map(|include| &include.without).into_iter().flatten();
+        let without = without.map(|label| label.node.clone()).collect();
+        record.includes.push(IncludeRecord { source: to.source, without });
+    }
+    records
 }
 
 fn sha256(text: &str) -> String {

@@ -1,8 +1,10 @@
 //! Why an answer is what it is, and the line that would change it.
 
-use fence_compiler::policy::{Effect, Policy, RuleId};
+use std::collections::BTreeSet;
+
+use fence_compiler::policy::{Effect, IncludeRecord, Policy, Rule, RuleId};
 use fence_compiler::question::{Decision, Reason, Verdict};
-use fence_compiler::source::Origin;
+use fence_compiler::source::{Origin, SourceId};
 
 use crate::audit::visible;
 use crate::printer;
@@ -62,19 +64,80 @@ pub(crate) fn remedy(
 }
 
 /// How one `deny` lets go of an item.
-fn lift(policy: &Policy, rule: &fence_compiler::policy::Rule, item: &str) -> String {
+fn lift(policy: &Policy, rule: &Rule, item: &str) -> String {
     let place = printer::place(policy, rule.written);
-    let source = policy.sources.get(rule.written.source.0 as usize);
-    match (source.map(|source| &source.origin), &rule.label) {
-        (Some(Origin::BuiltIn(name)), Some(label)) => {
-            format!("write in a policy: include {name} without {label} because \"…\"")
+    let (Some(_), Some(label)) = (built_in(policy, rule.written.source), &rule.label) else {
+        return format!("add to the rule at {place}: except{item}");
+    };
+    let ways: BTreeSet<String> = ways(policy, rule.written.source, label)
+        .into_iter()
+        .map(|Way { writer, include }| {
+            let writer = writer.map_or("a policy".to_owned(), visible);
+            format!("write in {writer}: include {include} without {label} because \"…\"")
+        })
+        .collect();
+    Vec::from_iter(ways).join(", and ")
+}
+
+/// An `include` of a built-in policy that a rule comes in by, and the text that has it; none where the built-in policy
+/// itself was asked for.
+struct Way<'a> {
+    writer: Option<&'a str>,
+    include: &'a str,
+}
+
+/// Every way that a rule of a built-in policy comes in by, as far as it is written by somebody who can change it.
+fn ways<'a>(policy: &'a Policy, rule: SourceId, label: &str) -> Vec<Way<'a>> {
+    let mut ways = Vec::new();
+    for text in reached(policy, &policy.mains, label) {
+        if let Some(include) = built_in(policy, text) {
+            if policy.mains.contains(&text) && reached(policy, &[text], label).contains(&rule) {
+                ways.push(Way { writer: None, include });
+            }
+            continue;
         }
-        _ => format!("add to the rule at {place}: except{item}"),
+        let Some(record) = policy.sources.get(text.0 as usize) else { continue };
+        for edge in record.includes.iter().filter(|edge| !leaves_out(edge, label)) {
+            if let Some(include) = built_in(policy, edge.source)
+                && reached(policy, &[edge.source], label).contains(&rule)
+            {
+                ways.push(Way { writer: Some(&record.name), include });
+            }
+        }
+    }
+    ways
+}
+
+/// The texts that these include without leaving a label out, themselves too.
+fn reached(policy: &Policy, from: &[SourceId], label: &str) -> BTreeSet<SourceId> {
+    let mut reached: BTreeSet<SourceId> = from.iter().copied().collect();
+    let mut todo: Vec<SourceId> = from.to_vec();
+    while let Some(text) = todo.pop() {
+        let includes =
+            policy.sources.get(text.0 as usize).map(|record| &record.includes).into_iter().flatten();
+        for edge in includes.filter(|edge| !leaves_out(edge, label)) {
+            if reached.insert(edge.source) {
+                todo.push(edge.source);
+            }
+        }
+    }
+    reached
+}
+
+fn leaves_out(edge: &IncludeRecord, label: &str) -> bool {
+    edge.without.iter().any(|left_out| left_out == label)
+}
+
+/// The name of a text that comes with fence.
+fn built_in(policy: &Policy, text: SourceId) -> Option<&str> {
+    match &policy.sources.get(text.0 as usize)?.origin {
+        Origin::BuiltIn(name) => Some(name),
+        _ => None,
     }
 }
 
 /// An item as a policy writes it.
-fn quoted(item: &str) -> String {
+pub(super) fn quoted(item: &str) -> String {
     if item.contains([' ', ',', '"', '{', '}']) || item.is_empty() {
         format!("\"{}\"", visible(item).replace('"', "\\\""))
     } else {

@@ -12,13 +12,14 @@ use fence_compiler::pattern::{BuiltInScope, PathPattern};
 use fence_compiler::policy::{Effect, Item, PathAction, Policy, RuleId, Subject, SymbolicQuestion};
 use fence_compiler::question::{Decision, Platform, Question, Reason, Verdict};
 use fence_compiler::source::SourceId;
+use fence_compiler::world::World;
 use fence_grammar::tree::Action;
 use serde_json::json;
 
 use super::arguments::{Format, Why};
 use super::json;
 use super::policy::load;
-use super::remedy::{reasons, remedy, rule_line};
+use super::remedy::{quoted, reasons, remedy, rule_line};
 use super::screen::{Screen, paint};
 use crate::audit::{self, LastRefusal, visible};
 use crate::preflight::{Invocation, Lookup, Ways, Word, look_up, unwrapped, world};
@@ -35,12 +36,12 @@ pub(super) fn why(arguments: &Why, screen: Screen) -> anyhow::Result<u8> {
     let policy = &loaded.resolved.policy;
     let host = loaded.host(Vec::new());
     let item = item(action, &arguments.item, &host)?;
-    let (item, decision) = answer(policy, &host, action, item.as_deref())?;
+    let Answered { item, decision, lifted } = answered(policy, &host, action, item.as_deref())?;
     let whole = match (action, &item, decision.verdict) {
         (Action::Write, Some(item), Verdict::Allowed) => closed_beneath(policy, &host, item),
         _ => Vec::new(),
     };
-    let answer = Answer { action, item: item.as_deref(), decision: &decision, whole: &whole };
+    let answer = Answer { action, item: item.as_deref(), decision: &decision, lifted, whole: &whole };
     match arguments.format {
         Format::Text => tell(policy, &answer, screen)?,
         Format::Json => json::print(screen, &as_json(policy, &answer))?,
@@ -80,8 +81,25 @@ struct Answer<'a> {
     action: Action,
     item: Option<&'a str>,
     decision: &'a Decision,
+    lifted: Lifted,
     /// The rules by which a directory that may be written may not be moved or removed as a whole.
     whole: &'a [RuleId],
+}
+
+impl Answer<'_> {
+    /// What would change the answer, all of it.
+    fn remedy(&self, policy: &Policy) -> Option<String> {
+        let changed = remedy(policy, self.action.word(), self.item, self.decision)?;
+        let is_never =
+            |id: &RuleId| policy.rules.get(id.0 as usize).is_some_and(|rule| rule.effect == Effect::Never);
+        match &self.decision.reason {
+            Reason::Rules(ids) if self.lifted == Lifted::AllowedByNothing && !ids.iter().any(is_never) => {
+                let item = self.item.map(|item| format!(" {}", quoted(item))).unwrap_or_default();
+                Some(format!("{changed}, and add: allow {}{item}", self.action.word()))
+            }
+            _ => Some(changed),
+        }
+    }
 }
 
 /// The rules that close writing of something written out beneath a path: moving or removing the path asks them too.
@@ -188,13 +206,40 @@ fn grouped(word: &str) -> String {
     if plain { word.to_owned() } else { format!("'{word}'") }
 }
 
+/// An answer, and the item as it was understood.
+struct Answered {
+    item: Option<String>,
+    decision: Decision,
+    lifted: Lifted,
+}
+
+/// What a refusal would come to if the rules that made it let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lifted {
+    /// It would be allowed, or nobody asked.
+    Enough,
+    /// Nothing would allow it still.
+    AllowedByNothing,
+}
+
+impl Lifted {
+    /// Decides once more without the rules that refused.
+    fn of(policy: &Policy, world: &World, question: &Question, decision: &Decision) -> Lifted {
+        let (Verdict::Denied, Reason::Rules(ids)) = (decision.verdict, &decision.reason) else {
+            return Lifted::Enough;
+        };
+        let mut without = policy.clone();
+        let mut id = 0..;
+        without.rules.retain(|_| id.next().is_none_or(|id| !ids.contains(&RuleId(id))));
+        match decide(&without, world, question).reason {
+            Reason::NothingAllows => Lifted::AllowedByNothing,
+            _ => Lifted::Enough,
+        }
+    }
+}
+
 /// Decides; of a command, also what its wrappers start: the first that is refused is the answer.
-fn answer(
-    policy: &Policy,
-    host: &Host,
-    action: Action,
-    item: Option<&str>,
-) -> anyhow::Result<(Option<String>, Decision)> {
+fn answered(policy: &Policy, host: &Host, action: Action, item: Option<&str>) -> anyhow::Result<Answered> {
     let scope = BuiltInScope { source: SourceId(0) };
     let question = SymbolicQuestion::parse(action, item, &scope).map_err(|error| {
         let help = error.help.first().map(|help| format!("; {help}")).unwrap_or_default();
@@ -209,7 +254,9 @@ fn answer(
         };
         let world = world(host, policy, &path.iter().collect::<Vec<_>>(), Ways::Everything);
         let item = path.map(|path| path.to_string()).or_else(|| item.map(str::to_owned));
-        return Ok((item, decide(policy, &world, &question)));
+        let decision = decide(policy, &world, &question);
+        let lifted = Lifted::of(policy, &world, &question, &decision);
+        return Ok(Answered { item, decision, lifted });
     };
     let words = start.argv.iter().cloned().map(Word::Known).collect();
     let mut first = None;
@@ -218,9 +265,9 @@ fn answer(
         let decision = decide_start(policy, host, &argv);
         let shown = argv.iter().map(|word| grouped(word)).collect::<Vec<_>>().join(" ");
         if decision.verdict == Verdict::Denied {
-            return Ok((Some(shown), decision));
+            return Ok(Answered { item: Some(shown), decision, lifted: Lifted::Enough });
         }
-        first.get_or_insert((Some(shown), decision));
+        first.get_or_insert(Answered { item: Some(shown), decision, lifted: Lifted::Enough });
     }
     first.ok_or_else(|| anyhow!("a command cannot be empty"))
 }
@@ -240,7 +287,7 @@ fn decide_start(policy: &Policy, host: &Host, argv: &[String]) -> Decision {
 }
 
 fn tell(policy: &Policy, answer: &Answer<'_>, screen: Screen) -> anyhow::Result<()> {
-    let Answer { action, item, decision, whole } = answer;
+    let Answer { action, item, decision, whole, .. } = answer;
     let asked = item.map(|item| format!(" {}", visible(item))).unwrap_or_default();
     let verdict = match decision.verdict {
         Verdict::Allowed => paint(screen.out, "allowed", "32;1"),
@@ -259,7 +306,7 @@ fn tell(policy: &Policy, answer: &Answer<'_>, screen: Screen) -> anyhow::Result<
             text.push_str(&format!("    … and {} more\n", whole.len() - LONGEST));
         }
     }
-    if let Some(remedy) = remedy(policy, action.word(), *item, decision) {
+    if let Some(remedy) = answer.remedy(policy) {
         text.push_str(&format!("  {remedy}\n"));
     }
     if let Some(told) = needed_beside(*action) {
@@ -269,7 +316,7 @@ fn tell(policy: &Policy, answer: &Answer<'_>, screen: Screen) -> anyhow::Result<
 }
 
 fn as_json(policy: &Policy, answer: &Answer<'_>) -> serde_json::Value {
-    let Answer { action, item, decision, whole } = answer;
+    let Answer { action, item, decision, whole, .. } = answer;
     let rules = |ids: &[RuleId]| ids.iter().map(|id| json::rule(policy, *id)).collect();
     let (by, reason) = match &decision.reason {
         Reason::Rules(ids) => (rules(ids), None),
@@ -286,7 +333,7 @@ fn as_json(policy: &Policy, answer: &Answer<'_>) -> serde_json::Value {
         "reason": reason,
         "assumptions": decision.assumptions,
         "not_as_a_whole": rules(whole),
-        "remedy": remedy(policy, action.word(), *item, decision),
+        "remedy": answer.remedy(policy),
         "beside": needed_beside(*action),
     })
 }
