@@ -11,9 +11,12 @@ use super::{Said, reachable, rule_for, run, run_in, succeeded};
 /// A host that no policy allows, and that does not exist.
 const OTHER: &str = "other.invalid";
 
+/// What is tried in a scene.
+type Test = fn(&Scene) -> Result<(), String>;
+
 /// Adds a test for each tool and person.
 pub(super) fn add(suite: &mut Suite) {
-    let tests: [(&str, fn(&Scene) -> Result<(), String>); 3] = [
+    let tests: [(&str, Test); 3] = [
         ("npm installs from its registry, and scripts of packages reach nothing else", npm),
         ("pip installs from its index, and what builds a package reaches nothing else", pip),
         ("cargo fetches from its registry, and build scripts reach nothing else", cargo),
