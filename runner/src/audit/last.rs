@@ -8,8 +8,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
+use anyhow::bail;
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::question::Verdict;
+use nix::sys::resource::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::{Event, EventRule, EventSource, Timestamp, Told};
@@ -69,6 +71,18 @@ impl LastRefusal {
         })
     }
 
+    /// The same without what may be long.
+    fn shorter(&self) -> LastRefusal {
+        let rules = self.rules.iter().take(1).map(|rule| EventRule { because: None, ..rule.clone() });
+        LastRefusal {
+            item: "…".to_owned(),
+            rules: rules.collect(),
+            reason: self.reason.as_ref().map(|_| "…".to_owned()),
+            remedy: None,
+            ..self.clone()
+        }
+    }
+
     /// As the bytes of the file; `None` if it is longer than the file.
     fn record(&self) -> Option<Vec<u8>> {
         let mut record = serde_json::to_vec(self).ok().filter(|record| record.len() < LENGTH)?;
@@ -109,6 +123,10 @@ impl Keeper {
     /// # Errors
     /// The state folder cannot be written, or somebody else could write it.
     pub fn open(home: &AbsolutePath, uid: u32) -> io::Result<Keeper> {
+        // Beyond such a limit the system would end the process.
+        if getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(most, _)| most < LENGTH as u64) {
+            return Err(io::Error::from_raw_os_error(libc::EFBIG));
+        }
         let folder = trust::own_state_folder(home, uid).map_err(io::Error::other)?;
         let file = OpenOptions::new()
             .read(true)
@@ -135,11 +153,11 @@ impl Keeper {
         let mut known = Vec::new();
         self.file.rewind()?;
         (&self.file).take(LENGTH as u64).read_to_end(&mut known)?;
-        if read(&known).is_some_and(|known| known.time > refusal.time) {
+        let later = refusal.time..=Timestamp::now();
+        if read(&known).is_some_and(|known| known.time != refusal.time && later.contains(&known.time)) {
             return Ok(());
         }
-        let shorter = LastRefusal { remedy: None, item: "…".to_owned(), ..refusal.clone() };
-        let Some(record) = refusal.record().or_else(|| shorter.record()) else { return Ok(()) };
+        let Some(record) = refusal.record().or_else(|| refusal.shorter().record()) else { return Ok(()) };
         self.file.rewind()?;
         self.file.write_all(&record)
     }
@@ -151,8 +169,18 @@ const NAME: &[u8] = b"last-refusal.json";
 ///
 /// # Errors
 /// The file cannot be read, or somebody else could have written it.
-pub fn last(home: &AbsolutePath, uid: u32) -> io::Result<Option<LastRefusal>> {
-    let path = trust::state_folder(home).join(NAME);
+pub fn last(home: &AbsolutePath, uid: u32) -> anyhow::Result<Option<LastRefusal>> {
+    let folder = trust::state_folder(home);
+    let path = folder.join(NAME);
+    let found = match std::fs::symlink_metadata(to_path(&folder)) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => bail!("cannot look at `{folder}`: {error}"),
+    };
+    if !found.is_dir() {
+        bail!("`{folder}` is no directory");
+    }
+    trust::owned(&folder, &found, uid)?;
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
@@ -160,13 +188,21 @@ pub fn last(home: &AbsolutePath, uid: u32) -> io::Result<Option<LastRefusal>> {
     let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+        Err(error) => bail!("cannot open `{path}`: {error}"),
     };
-    trust::own_state_folder(home, uid).map_err(io::Error::other)?;
-    trust::owned(&path, &file.metadata()?, uid).map_err(io::Error::other)?;
+    let found = file.metadata()?;
+    trust::owned(&path, &found, uid)?;
     let mut text = Vec::new();
-    file.take(LENGTH as u64).read_to_end(&mut text)?;
-    Ok(read(&text))
+    if found.is_file() {
+        file.take(LENGTH as u64).read_to_end(&mut text)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+    }
+    match read(&text) {
+        Some(refusal) => Ok(Some(refusal)),
+        None => bail!("`{path}` holds no refusal that this fence can read; remove it"),
+    }
 }
 
 fn read(text: &[u8]) -> Option<LastRefusal> {
@@ -232,6 +268,13 @@ mod tests {
         let kept = || read(&std::fs::read(folder.path().join("last")).unwrap()).unwrap();
         let long = LastRefusal::of(&told("connect", &"x".repeat(9000), 7), "p").unwrap();
         keeper.keep(&long).unwrap();
+        let rule = EventRule { file: "p".into(), line: 1, label: None, because: Some("x".repeat(9000)) };
+        keeper.keep(&LastRefusal { rules: vec![rule], ..long.clone() }).unwrap();
+        assert_eq!(kept().rules.len(), 1);
+        let never = LastRefusal { time: Timestamp::from_unix_millis(u64::MAX / 2), ..long.clone() };
+        keeper.keep(&never).unwrap();
+        keeper.keep(&long).unwrap();
+        assert_eq!(kept().time, long.time, "a moment that has not come is no later one");
         assert_eq!((kept().item.as_str(), kept().remedy), ("…", None));
         let later = LastRefusal::of(&told("connect", "later:1", 9), "p").unwrap();
         keeper.keep(&later).unwrap();

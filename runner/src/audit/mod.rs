@@ -10,6 +10,7 @@ mod time;
 pub use last::{Keeper, LastRefusal, last};
 pub use log::{Log, LogError};
 pub use text::visible;
+pub(crate) use text::visible_json;
 pub use time::Timestamp;
 
 use std::net::IpAddr;
@@ -157,10 +158,28 @@ impl Event {
             time: Timestamp::now(),
             source,
             action: action.to_owned(),
-            item,
+            item: short(item),
             verdict,
             rules,
             reason,
+            address: None,
+            pid: None,
+            program: None,
+        }
+    }
+
+    /// Tells that there were more refusals than are told one by one.
+    #[must_use]
+    pub fn further(source: EventSource, refusals: u64) -> Event {
+        Event {
+            event: EVENT_VERSION,
+            time: Timestamp::now(),
+            source,
+            action: "anything".to_owned(),
+            item: format!("{refusals} times more"),
+            verdict: Verdict::Denied,
+            rules: Vec::new(),
+            reason: Some("too many different ones to tell each".to_owned()),
             address: None,
             pid: None,
             program: None,
@@ -180,6 +199,17 @@ impl Event {
             (rules, _) => rules.iter().map(EventRule::told).collect::<Vec<_>>().join(", "),
         };
         format!("{answer} {} {}: {why}", visible(&self.action), visible(&self.item))
+    }
+}
+
+/// The longest item that an event holds, characters.
+const LONGEST: usize = 1_000;
+
+/// An item of a length that somebody reads: what is asked for may be as long as the program likes.
+fn short(item: String) -> String {
+    match item.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", item.get(..end).unwrap_or("")),
+        None => item,
     }
 }
 

@@ -5,7 +5,7 @@
 pub use fence_compiler::diagnostic::render::escaped as visible;
 
 /// The same for JSON: each hidden character that a JSON string holds becomes its `\uXXXX`.
-pub(super) fn visible_json(json: &str) -> String {
+pub(crate) fn visible_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for c in json.chars() {
         if c.is_ascii_graphic() || c == ' ' || !is_hidden(c) {

@@ -178,7 +178,7 @@ pub(super) struct Run {
     /// Let --publish name an address that others can connect to
     #[arg(long, requires = "publish", help_heading = "Network")]
     pub publish_anywhere: bool,
-    /// Add each refusal to a file, one JSON object a line
+    /// Add each refusal, and each connection that was made, to a file, one JSON object a line
     #[arg(long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
     pub log: Option<PathBuf>,
     /// Show each refusal as it happens: the rule, and what would allow it

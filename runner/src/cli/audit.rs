@@ -1,6 +1,6 @@
 //! `fence audit`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -50,7 +50,7 @@ struct Sum {
 /// How often something was seen, and by what it was decided.
 struct Seen {
     times: u64,
-    why: String,
+    why: BTreeSet<String>,
 }
 
 /// How often a rule allowed and refused.
@@ -61,29 +61,44 @@ struct Counts {
 }
 
 impl Sum {
-    /// Reads a log. A last line without an end was being written when fence ended.
+    /// Reads a log. What is no event is left out and told: a run that was killed, or whose disk was full, ends in the
+    /// middle of a line, and the next one goes on there.
     fn of(mut log: impl BufRead, screen: Screen) -> anyhow::Result<Sum> {
         let mut sum = Sum::default();
+        let mut left_out: Option<(u64, String)> = None;
+        let mut others = 0_u64;
         let mut line = Vec::new();
         for number in 1_u64.. {
             line.clear();
             if log.by_ref().take(LONGEST).read_until(b'\n', &mut line)? == 0 {
                 break;
             }
-            match serde_json::from_slice::<Event>(&line) {
-                Ok(event) if event.event == EVENT_VERSION => sum.add(&event),
-                Ok(event) => {
-                    bail!("line {number} has version {}, this fence knows {EVENT_VERSION}", event.event)
+            let whole = line.last() == Some(&b'\n') || (line.len() as u64) < LONGEST;
+            let why = match read(&line) {
+                Ok(event) if whole => {
+                    sum.add(&event);
+                    continue;
                 }
-                Err(_) if sum.events > 0 && line.last() != Some(&b'\n') => {
-                    screen.note(&format!(
-                        "line {number}, the last, was not written to its end and is left out"
-                    ));
+                Err(why) if whole => why,
+                _ => {
+                    skip_line(&mut log)?;
+                    "it is longer than 1 MiB".to_owned()
                 }
-                Err(error) => {
-                    bail!("line {number} is no event of `fence run --log`: {}", reason(&error))
-                }
+            };
+            match left_out {
+                None => left_out = Some((number, why)),
+                Some(_) => others += 1,
             }
+        }
+        match left_out {
+            Some((number, why)) if sum.events == 0 => {
+                bail!("line {number} is no event of `fence run --log`: {why}")
+            }
+            Some((number, why)) => screen.say(&format!(
+                "line {number} is no event and is left out ({why}){}",
+                if others > 0 { format!(", and so are {others} more lines") } else { String::new() }
+            )),
+            None => {}
         }
         Ok(sum)
     }
@@ -98,7 +113,9 @@ impl Sum {
             (rules, _) => rules.iter().map(place).collect::<Vec<_>>().join(", "),
         };
         let key = (event.verdict, event.action.clone(), event.item.clone());
-        self.things.entry(key).or_insert(Seen { times: 0, why }).times += 1;
+        let seen = self.things.entry(key).or_insert(Seen { times: 0, why: BTreeSet::new() });
+        seen.times += 1;
+        seen.why.insert(why);
         for rule in &event.rules {
             let counts = self.rules.entry(rule.told()).or_default();
             match event.verdict {
@@ -199,7 +216,11 @@ fn line(item: &str, seen: &Seen) -> String {
         2 => "twice".to_owned(),
         times => format!("{} times", at_least(times)),
     };
-    format!("{}  {times}, by {}", visible(item), visible(&seen.why))
+    format!(
+        "{}  {times}, by {}",
+        visible(item),
+        visible(&Vec::from_iter(seen.why.iter().map(String::as_str)).join("; "))
+    )
 }
 
 /// A count that stops where a run stops writing the same event down.
@@ -211,6 +232,34 @@ fn place(rule: &EventRule) -> String {
     match &rule.label {
         Some(label) => format!("{}:{} [{label}]", rule.file, rule.line),
         None => format!("{}:{}", rule.file, rule.line),
+    }
+}
+
+/// Reads a line; says what is wrong with it.
+fn read(line: &[u8]) -> Result<Event, String> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        event: u32,
+    }
+    let version: Version = serde_json::from_slice(line).map_err(|error| reason(&error))?;
+    if version.event != EVENT_VERSION {
+        return Err(format!("it has version {}, this fence knows {EVENT_VERSION}", version.event));
+    }
+    serde_json::from_slice(line).map_err(|error| reason(&error))
+}
+
+/// Goes on behind the end of the line.
+fn skip_line(log: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let there = log.fill_buf()?;
+        let (length, ended) = match there.iter().position(|byte| *byte == b'\n') {
+            Some(end) => (end + 1, true),
+            None => (there.len(), there.is_empty()),
+        };
+        log.consume(length);
+        if ended {
+            return Ok(());
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use fence_compiler::policy::{Policy, RuleId};
 use serde_json::{Value, json};
 
 use super::screen::Screen;
-use crate::audit::EventRule;
+use crate::audit::{EventRule, visible_json};
 use crate::printer;
 
 /// The version of every answer's form.
@@ -12,8 +12,11 @@ pub(super) const VERSION: u32 = 1;
 
 /// Prints an answer.
 pub(super) fn print(screen: Screen, answer: &Value) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(answer)?;
-    text.push('\n');
+    let mut text = String::new();
+    for line in serde_json::to_string_pretty(answer)?.lines() {
+        text.push_str(&visible_json(line));
+        text.push('\n');
+    }
     Ok(screen.print(&text)?)
 }
 

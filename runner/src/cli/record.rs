@@ -8,7 +8,7 @@ use fence_compiler::question::Verdict;
 use super::arguments::Run;
 use super::run::Prepared;
 use super::screen::Screen;
-use crate::audit::{Keeper, LastRefusal, Log, LogError, Told};
+use crate::audit::{Event, EventSource, Keeper, LastRefusal, Log, LogError, Told};
 
 /// Where events go. A process that judges by itself has its own.
 #[derive(Debug)]
@@ -19,10 +19,10 @@ pub(super) struct Record<'a> {
     /// The line that was told last.
     newest: String,
     screen: Screen,
-    person: &'a Person,
+    /// Whose refusals are kept; nobody's where nothing is run.
+    person: Option<&'a Person>,
     policy: String,
     keeper: Option<Keeper>,
-    last: Option<LastRefusal>,
 }
 
 /// Whether a refusal is told as it happens.
@@ -45,7 +45,8 @@ impl<'a> Record<'a> {
         screen: Screen,
     ) -> Result<Record<'a>, LogError> {
         let live = if arguments.monitor { Live::Told } else { Live::Summed };
-        Record::into(prepared, arguments.written_log(), live, screen)
+        let record = Record::into(prepared, arguments.written_log(), live, screen)?;
+        Ok(Record { person: record.person.filter(|_| !arguments.dry_run), ..record })
     }
 
     /// The same for what is no run of its own.
@@ -60,24 +61,14 @@ impl<'a> Record<'a> {
     ) -> Result<Record<'a>, LogError> {
         let log = log.map(Log::open).transpose()?;
         let policy = prepared.policy.sources.first().map(|source| source.name.clone()).unwrap_or_default();
-        let person = &prepared.host.person;
-        Ok(Record {
-            log,
-            unwritten: None,
-            live,
-            newest: String::new(),
-            screen,
-            person,
-            policy,
-            keeper: None,
-            last: None,
-        })
+        let person = Some(&prepared.host.person);
+        Ok(Record { log, unwritten: None, live, newest: String::new(), screen, person, policy, keeper: None })
     }
 
     /// Gets ready for a process that opens nothing later. What cannot be kept is not: nothing hangs on it.
     pub(super) fn get_ready(&mut self) {
-        if self.keeper.is_none() {
-            self.keeper = Keeper::open(&self.person.home, self.person.uid).ok();
+        if let (None, Some(person)) = (&self.keeper, self.person) {
+            self.keeper = Keeper::open(&person.home, person.uid).ok();
         }
     }
 
@@ -117,19 +108,23 @@ impl<'a> Record<'a> {
         {
             self.unwritten = log.add(&told.event).err();
         }
-        if let Some(refusal) = LastRefusal::of(told, &self.policy) {
-            self.last = Some(refusal);
+        if let (Some(keeper), Some(refusal)) = (&mut self.keeper, LastRefusal::of(told, &self.policy)) {
+            let _ = keeper.keep(&refusal);
         }
     }
 
-    /// Keeps the refusal that came last.
+    /// Takes note of refusals that were too many to be told one by one.
+    pub(super) fn add_further(&mut self, source: EventSource, refusals: u64) {
+        if refusals > 0 {
+            self.add(&Told { event: Event::further(source, refusals), remedy: None });
+        }
+    }
+
+    /// Tells whether all was written down.
     ///
     /// # Errors
     /// An event could not be written into the log.
     pub(super) fn conclude(&mut self) -> Result<(), LogError> {
-        if let (Some(keeper), Some(refusal)) = (&mut self.keeper, self.last.take()) {
-            let _ = keeper.keep(&refusal);
-        }
         self.unwritten.take().map_or(Ok(()), Err)
     }
 }

@@ -39,10 +39,11 @@ pub(crate) fn remedy(
     item: Option<&str>,
     decision: &Decision,
 ) -> Option<String> {
-    let item = item.map(|item| format!(" {}", quoted(item))).unwrap_or_default();
     match (&decision.reason, decision.verdict) {
-        (Reason::NothingAllows, _) => Some(format!("to allow it, add: allow {action}{item}")),
-        (Reason::Rules(_), Verdict::Allowed) => Some(format!("to refuse it, add: deny {action}{item}")),
+        (Reason::NothingAllows, _) => Some(format!("to allow it, add{}", statement("allow", action, item))),
+        (Reason::Rules(_), Verdict::Allowed) => {
+            Some(format!("to refuse it, add{}", statement("deny", action, item)))
+        }
         (Reason::Rules(ids), Verdict::Denied) => {
             let rules: Vec<_> = ids.iter().filter_map(|id| policy.rules.get(id.0 as usize)).collect();
             if let Some(never) = rules.iter().find(|rule| rule.effect == Effect::Never) {
@@ -52,7 +53,7 @@ pub(crate) fn remedy(
                 ));
             }
             let mut changes: Vec<String> = Vec::new();
-            for change in rules.iter().map(|rule| lift(policy, rule, &item)) {
+            for change in rules.iter().map(|rule| lift(policy, rule, item)) {
                 if !changes.contains(&change) {
                     changes.push(change);
                 }
@@ -63,11 +64,27 @@ pub(crate) fn remedy(
     }
 }
 
+/// `: allow read ITEM`, or what to write where the item cannot stand in a policy as it is.
+pub(super) fn statement(effect: &str, action: &str, item: Option<&str>) -> String {
+    match item.map(quoted) {
+        None => format!(": {effect} {action}"),
+        Some(Some(item)) => format!(": {effect} {action} {item}"),
+        Some(None) => format!(" an `{effect} {action}` that matches it ({AS_A_PATTERN})"),
+    }
+}
+
+/// Why an item is not put into a line that somebody may copy: it would stand for more than itself.
+const AS_A_PATTERN: &str = "as it is, it would be read as a pattern";
+
 /// How one `deny` lets go of an item.
-fn lift(policy: &Policy, rule: &Rule, item: &str) -> String {
+fn lift(policy: &Policy, rule: &Rule, item: Option<&str>) -> String {
     let place = printer::place(policy, rule.written);
     let (Some(_), Some(label)) = (built_in(policy, rule.written.source), &rule.label) else {
-        return format!("add to the rule at {place}: except{item}");
+        return match item.map(quoted) {
+            None => format!("take it out of the rule at {place}"),
+            Some(Some(item)) => format!("add to the rule at {place}: except {item}"),
+            Some(None) => format!("add to the rule at {place} an `except` that matches it ({AS_A_PATTERN})"),
+        };
     };
     let ways: BTreeSet<String> = ways(policy, rule.written.source, label)
         .into_iter()
@@ -136,11 +153,64 @@ fn built_in(policy: &Policy, text: SourceId) -> Option<&str> {
     }
 }
 
-/// An item as a policy writes it.
-pub(super) fn quoted(item: &str) -> String {
-    if item.contains([' ', ',', '"', '{', '}']) || item.is_empty() {
-        format!("\"{}\"", visible(item).replace('"', "\\\""))
-    } else {
-        visible(item)
+/// The longest item that is repeated as a line to write, characters.
+const LONGEST: usize = 200;
+
+/// An item as a policy writes it; `None` where a policy would read some of it as something else.
+fn quoted(item: &str) -> Option<String> {
+    let read_otherwise =
+        |c: char| "*?[]{}$\\…".contains(c) || visible(c.encode_utf8(&mut [0; 4])).len() > c.len_utf8();
+    let word_read_otherwise = |word: &str| word == "..." || word.starts_with('~');
+    if item.chars().count() > LONGEST
+        || item.contains(read_otherwise)
+        || item.split(' ').any(word_read_otherwise)
+    {
+        return None;
+    }
+    let plain = |c: char| c.is_alphanumeric() || "._/:@+-=%".contains(c);
+    if !item.is_empty() && item.chars().all(plain) {
+        return Some(item.to_owned());
+    }
+    Some(format!("\"{}\"", item.replace('"', "\\\"")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn what_would_stand_for_more_than_itself_is_not_handed_out() {
+        for item in [
+            "* -l ...",
+            "ls -l ...",
+            "GET h.example:80/x/*",
+            "a?",
+            "[a",
+            "{a",
+            "'$HOME'",
+            r"a\",
+            "~/x",
+            "rm ~",
+        ] {
+            assert_eq!(quoted(item), None, "{item}");
+        }
+        assert_eq!(quoted(&"x".repeat(300)), None);
+        assert_eq!(quoted("a\u{202e}b"), None);
+    }
+
+    #[test]
+    fn everything_else_is_written_as_a_policy_writes_it() {
+        for (item, written) in [
+            ("/a/b.c", "/a/b.c"),
+            ("host.example:443", "host.example:443"),
+            ("ls -l", "\"ls -l\""),
+            ("echo 'a b'", "\"echo 'a b'\""),
+            ("say \"x\"", "\"say \\\"x\\\"\""),
+            ("/a,b", "\"/a,b\""),
+            ("/a#b", "\"/a#b\""),
+            ("", "\"\""),
+        ] {
+            assert_eq!(quoted(item).as_deref(), Some(written));
+        }
     }
 }

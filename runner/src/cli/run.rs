@@ -217,10 +217,13 @@ impl Started<'_> {
         if let Err(refusal) = self.judged(&judge, &asked, &program, &argv, path) {
             return self.refused(&refusal);
         }
+        if let Some(code) = self.judge_publish()? {
+            return Ok(code);
+        }
         if self.arguments.dry_run {
             return self.would_run(&program, &argv);
         }
-        if let Some(code) = self.publish()? {
+        if let Some(code) = self.publish() {
             return Ok(code);
         }
         let command = launch::Command {
@@ -247,12 +250,15 @@ impl Started<'_> {
         Ok(argv)
     }
 
-    /// Tells what would be run and what would hold for it.
+    /// Tells what would be run and what would hold for it. Whether this machine lets a sandbox be made is not tried.
     fn would_run(&self, program: &Program, argv: &[OsString]) -> anyhow::Result<u8> {
         let Prepared { told, policy, host, plan, fidelity, backend, .. } = self.prepared;
         let words: Vec<String> = argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let mut text = format!("would run {}\n", visible(&crate::preflight::told(&words)));
         text.push_str(&format!("program {}\ndirectory {}\n{told}, by {backend}\n", program.path, host.cwd));
+        for request in &self.arguments.publish {
+            text.push_str(&format!("port {} offered\n", request.inside));
+        }
         text.push_str("\nrules\n");
         for enforcement in fidelity {
             text.push_str(&format!("  {}\n", fidelity::line(policy, enforcement).replace('\n', "\n  ")));
@@ -283,30 +289,38 @@ impl Started<'_> {
         judge.within(crate::preflight::Invocation { words }, path)
     }
 
-    /// Listens at the ports that are to be offered; an exit code if one must not be, or cannot.
-    fn publish(&mut self) -> anyhow::Result<Option<u8>> {
-        let Run { publish, publish_anywhere, .. } = self.arguments;
-        if publish.is_empty() {
+    /// Whether the ports that are to be offered may be; an exit code if one may not.
+    fn judge_publish(&mut self) -> anyhow::Result<Option<u8>> {
+        let Prepared { policy, host, .. } = self.prepared;
+        if self.arguments.publish.is_empty() {
             return Ok(None);
         }
-        let Prepared { policy, host, .. } = self.prepared;
         let world = crate::preflight::world(host, policy, &[], crate::preflight::Ways::Programs);
-        for request in publish {
+        for request in &self.arguments.publish {
             let decision = decide(policy, &world, &Question::Listen(request.inside));
             if decision.verdict == Verdict::Denied {
                 let item = request.inside.to_string();
                 return self.refused(&Refusal { action: "listen", item, decision }).map(Some);
             }
         }
+        Ok(None)
+    }
+
+    /// Listens at the ports that are to be offered; an exit code if it cannot.
+    fn publish(&mut self) -> Option<u8> {
+        let Run { publish, publish_anywhere, .. } = self.arguments;
+        if publish.is_empty() {
+            return None;
+        }
         let anywhere = if *publish_anywhere { Anywhere::Allowed } else { Anywhere::Refused };
         match Published::new(publish, anywhere) {
             Ok(published) => {
                 self.published = Some(published);
-                Ok(None)
+                None
             }
             Err(error) => {
                 self.screen.say(&visible(&error.to_string()));
-                Ok(Some(FAILED))
+                Some(FAILED)
             }
         }
     }
@@ -470,11 +484,11 @@ impl Started<'_> {
         }
         let Prepared { plan, policy, .. } = self.prepared;
         let seen = self.arguments.log.is_some() || self.arguments.monitor;
+        self.record.get_ready();
         let record = &mut self.record;
         let mut add = |event: &Event| record.add(&Told { event: event.clone(), remedy: None });
         let watched = seen.then_some(&mut add as &mut dyn FnMut(&Event));
         let ended = crate::macos::run_watched(plan, policy, command, options, watched);
-        self.record.get_ready();
         self.record.conclude()?;
         Ok(ended.map(|outcome| (outcome, Vec::new())))
     }

@@ -9,7 +9,7 @@ use fence_compiler::world::World;
 use super::record::Record;
 use super::run::Prepared;
 use super::screen::Screen;
-use crate::audit::Told;
+use crate::audit::{Event, EventSource, Told};
 use crate::launch::{Attendant, Error, Making, Sockets};
 use crate::proxy::{self, Callers, Setting, Summary, Watch};
 use crate::publish::{self, Published};
@@ -68,6 +68,7 @@ impl Attendant for Serving<'_, '_> {
         let mut add = |told: &Told| self.record.add(told);
         self.summary = proxy::serve(setting, inside, &mut add, watch)
             .map_err(|error| Error::Serve(error.to_string()))?;
+        self.record.add_further(EventSource::Proxy, self.summary.beyond);
         Ok(())
     }
 }
@@ -87,8 +88,11 @@ pub(super) fn tell(summary: &Summary, screen: Screen) {
         }
         screen.note(&text);
     }
-    let further = summary.refused.len().saturating_sub(MOST_TOLD) as u64 + summary.beyond;
+    let further = summary.refused.len().saturating_sub(MOST_TOLD);
     if further > 0 {
-        screen.note(&format!("{further} more were refused; `--log FILE` tells all of them"));
+        screen.note(&format!("{further} more were refused; `--log FILE` tells each of them"));
+    }
+    if summary.beyond > 0 {
+        screen.note(&Event::further(EventSource::Fence, summary.beyond).told());
     }
 }

@@ -202,8 +202,9 @@ impl Arbiter for Starts<'_> {
         if self.record.live() == Live::Summed {
             serving::tell(&Summary { connections: 0, refused, beyond: self.beyond }, self.record.screen());
         }
+        self.record.add_further(EventSource::Mediator, self.beyond);
         if let Err(error) = self.record.conclude() {
-            self.record.screen().say(&visible(&error.to_string()));
+            self.record.screen().say(&visible(&format!("{:#}", anyhow::Error::from(error))));
         }
     }
 }

@@ -19,7 +19,7 @@ use serde_json::json;
 use super::arguments::{Format, Why};
 use super::json;
 use super::policy::load;
-use super::remedy::{quoted, reasons, remedy, rule_line};
+use super::remedy::{reasons, remedy, rule_line, statement};
 use super::screen::{Screen, paint};
 use crate::audit::{self, LastRefusal, visible};
 use crate::preflight::{Invocation, Lookup, Ways, Word, look_up, unwrapped, world};
@@ -52,7 +52,7 @@ pub(super) fn why(arguments: &Why, screen: Screen) -> anyhow::Result<u8> {
 /// Explains the refusal that came last.
 fn last(format: Format, screen: Screen) -> anyhow::Result<u8> {
     let person = crate::host::person()?;
-    let Some(refusal) = audit::last(&person.home, person.uid).context("cannot read the last refusal")? else {
+    let Some(refusal) = audit::last(&person.home, person.uid).context("cannot tell the last refusal")? else {
         screen.say("no refusal has been kept yet; what the kernel refuses is not seen by fence: fence why ACTION ITEM");
         return Ok(super::UNABLE);
     };
@@ -94,8 +94,8 @@ impl Answer<'_> {
             |id: &RuleId| policy.rules.get(id.0 as usize).is_some_and(|rule| rule.effect == Effect::Never);
         match &self.decision.reason {
             Reason::Rules(ids) if self.lifted == Lifted::AllowedByNothing && !ids.iter().any(is_never) => {
-                let item = self.item.map(|item| format!(" {}", quoted(item))).unwrap_or_default();
-                Some(format!("{changed}, and add: allow {}{item}", self.action.word()))
+                let allow = statement("allow", self.action.word(), self.item);
+                Some(format!("{changed}, and add{allow}"))
             }
             _ => Some(changed),
         }

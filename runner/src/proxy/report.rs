@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::ops::Bound;
 
 use fence_compiler::policy::Policy;
 use fence_compiler::question::{Decision, Reason, Verdict};
@@ -117,7 +118,8 @@ impl Report {
             count.times += 1;
             return count.times <= REPEATS;
         }
-        if counts.len() >= MOST {
+        // What is allowed takes no room from what is refused.
+        if counts.range(room(verdict)).count() >= MOST {
             self.beyond.set(self.beyond.get() + u64::from(verdict == Verdict::Denied));
             return verdict == Verdict::Denied && self.beyond.get() <= REPEATS;
         }
@@ -152,6 +154,17 @@ impl Report {
             .collect();
         refused.sort_by(|a, b| b.times.cmp(&a.times).then_with(|| a.told.cmp(&b.told)));
         Summary { connections: self.connections.get(), refused, beyond: self.beyond.get() }
+    }
+}
+
+/// Every key of an answer.
+fn room(verdict: Verdict) -> impl std::ops::RangeBounds<(Verdict, &'static str, String)> {
+    let first = |verdict| (verdict, "", String::new());
+    match verdict {
+        Verdict::Allowed => {
+            (Bound::Included(first(Verdict::Allowed)), Bound::Excluded(first(Verdict::Denied)))
+        }
+        Verdict::Denied => (Bound::Included(first(Verdict::Denied)), Bound::Unbounded),
     }
 }
 

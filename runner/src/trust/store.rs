@@ -42,7 +42,7 @@ pub enum TrustError {
         path: AbsolutePath,
     },
     /// Somebody else could have written it.
-    #[error("`{path}` is not to be relied on: {problem}; remove it and trust again")]
+    #[error("`{path}` is not to be relied on: {problem}; remove it, and what it held is asked for again")]
     Unsafe {
         /// The file or folder.
         path: AbsolutePath,
