@@ -1,8 +1,8 @@
 //! Running a case and judging it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::case::{Case, Control, Expect, Group};
@@ -88,6 +88,29 @@ struct Seen {
     told: String,
 }
 
+/// What fence itself keeps in the home: the last refusal, in its folder, and nothing beside it.
+const KEPT: [&str; 5] =
+    ["", ".local", ".local/state", ".local/state/fence", ".local/state/fence/last-refusal.json"];
+
+/// The changes that keeping the last refusal makes: the file and the folders above it come, or its content is another.
+/// The time of a folder is one of them only where the next thing below came.
+fn kept_by_fence(home: &Path, changes: &BTreeMap<PathBuf, String>) -> BTreeSet<PathBuf> {
+    let path = |name: &str| if name.is_empty() { home.to_owned() } else { home.join(name) };
+    let how = |name: &str| changes.get(&path(name)).map(String::as_str);
+    let came = |name: &str| how(name) == Some("a directory came") || how(name) == Some("a file came");
+    let [folders @ .., file] = KEPT;
+    let below = KEPT.iter().skip(1);
+    let folders = folders.iter().zip(below).filter(|(folder, next)| match how(folder) {
+        Some("a directory came") => true,
+        Some(super::tree::TOUCHED) => came(next),
+        _ => false,
+    });
+    let file = Some(file).filter(|file| {
+        came(file) || how(file).is_some_and(|how| how.starts_with("content became") && !how.contains("mode"))
+    });
+    folders.map(|(folder, _)| path(folder)).chain(file.map(path)).collect()
+}
+
 impl Trial<'_> {
     fn run(&self, way: &Way<'_>) -> Seen {
         let case = self.case;
@@ -99,8 +122,12 @@ impl Trial<'_> {
         let survivors = scene.survivors();
         let after = Tree::of(scene.root());
         let paths = |texts: &[String]| texts.iter().map(|text| scene.path(text)).collect::<Vec<_>>();
+        let mut changes = before.changes(&after);
+        for path in kept_by_fence(&scene.path("{home}"), &changes) {
+            changes.remove(&path);
+        }
         let mut seen = Seen {
-            changes: before.changes(&after),
+            changes,
             expected_changes: paths(&case.changes),
             tolerated: paths(&case.may_change),
             touched: paths(&case.may_touch),
