@@ -19,6 +19,12 @@ use fence_compiler::policy::{Policy, RuleId};
 use fence_compiler::question::{Reason, Verdict};
 use serde::{Deserialize, Serialize};
 
+/// How often a run tells the same event.
+pub(crate) const REPEATS: u64 = 8;
+
+/// How many different events a run keeps apart, of each answer; what comes beyond is only counted.
+pub(crate) const MOST: usize = 1024;
+
 /// The version of the event's form.
 pub const EVENT_VERSION: u32 = 1;
 

@@ -13,13 +13,10 @@ use super::arguments::{Audit, Format};
 use super::json;
 use super::run::shown;
 use super::screen::{Screen, paint};
-use crate::audit::{EVENT_VERSION, Event, EventRule, Timestamp, visible};
+use crate::audit::{EVENT_VERSION, Event, EventRule, REPEATS, Timestamp, visible};
 
 /// The longest line that is read as an event, bytes.
 const LONGEST: u64 = 1 << 20;
-
-/// A run writes the same event down this often; how often it happened beyond that is not known from a log.
-const REPEATS: u64 = 8;
 
 /// Sums up a log of events.
 pub(super) fn audit(arguments: &Audit, screen: Screen) -> anyhow::Result<u8> {

@@ -7,6 +7,7 @@ use fence_compiler::question::{Decision, Reason, Verdict};
 use fence_compiler::source::{Origin, SourceId};
 
 use crate::audit::visible;
+use crate::preflight::Refusal;
 use crate::printer;
 
 /// The reasons of a decision, one line each: the rule, its place, its label and its reason.
@@ -23,6 +24,17 @@ pub(crate) fn reasons(policy: &Policy, decision: &Decision) -> Vec<String> {
         decision.assumptions.iter().map(|assumed| format!("taken for granted: {}", visible(assumed))),
     );
     lines
+}
+
+/// A refusal before a start, for a person, and what would allow it.
+pub(crate) fn told(policy: &Policy, refusal: &Refusal) -> (String, Option<String>) {
+    let Refusal { action, item, decision } = refusal;
+    let remedy = remedy(policy, action, Some(item), decision);
+    let mut text = format!("the policy refuses `{action} {}`", visible(item));
+    for line in reasons(policy, decision).iter().chain(&remedy) {
+        text.push_str(&format!("\n  {line}"));
+    }
+    (text, remedy)
 }
 
 /// A rule as one line: its place, and the statement.

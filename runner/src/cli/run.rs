@@ -23,7 +23,7 @@ use super::policy::{How, enter, has_errors, load, refuse_home_in_tmp, refuse_wid
 #[cfg(target_os = "linux")]
 use super::record::Live;
 use super::record::Record;
-use super::remedy::{reasons, remedy};
+use super::remedy;
 use super::screen::{Screen, Verbosity};
 #[cfg(target_os = "linux")]
 use super::serving::{self, Serving};
@@ -368,14 +368,7 @@ impl Started<'_> {
             &refusal.decision.reason,
             policy,
         );
-        let mut text = format!("the policy refuses `{} {}`", refusal.action, visible(&refusal.item));
-        for reason in reasons(policy, &refusal.decision) {
-            text.push_str(&format!("\n  {reason}"));
-        }
-        let remedy = remedy(policy, refusal.action, Some(&refusal.item), &refusal.decision);
-        if let Some(remedy) = &remedy {
-            text.push_str(&format!("\n  {remedy}"));
-        }
+        let (text, remedy) = remedy::told(policy, refusal);
         self.screen.say(&text);
         self.conclude(Told { event, remedy })?;
         Ok(REFUSED)

@@ -18,15 +18,10 @@ use super::record::{Live, Record};
 use super::remedy::remedy;
 use super::run::Prepared;
 use super::serving;
-use crate::audit::{Event, EventSource, LogError, Told, visible};
+use crate::audit::{Event, EventSource, LogError, MOST, REPEATS, Told, visible};
 use crate::launch::{Arbiter, Asked, Refused, Role};
 use crate::preflight::{Refusal, Ways, ssh, told, world};
 use crate::proxy::{self, Summary};
-
-/// How often the same refusal is written down.
-const REPEATS: u64 = 8;
-/// How many different ones are kept apart; what comes beyond is only counted.
-const MOST: usize = 1024;
 
 /// Judges the starts of a run by its policy.
 pub(super) struct Starts<'a> {
@@ -191,7 +186,10 @@ impl Arbiter for Starts<'_> {
             }
         };
         if times <= REPEATS {
-            let remedy = remedy(policy, refusal.action, Some(&refusal.item), &refusal.decision);
+            let remedy = match self.refused.get(&refusal.item) {
+                Some(known) => known.remedy.clone(),
+                None => remedy(policy, refusal.action, Some(&refusal.item), &refusal.decision),
+            };
             self.record.add(&Told { event, remedy });
         }
     }

@@ -10,12 +10,7 @@ use fence_compiler::question::{Decision, Reason, Verdict};
 use tokio::sync::Notify;
 
 use super::refusal::Refusal;
-use crate::audit::{Event, EventSource, Told};
-
-/// How often the same event is told.
-const REPEATS: u64 = 8;
-/// How many different ones are kept apart; what comes beyond is only counted.
-const MOST: usize = 1024;
+use crate::audit::{Event, EventSource, MOST, REPEATS, Told};
 
 /// Collects events.
 #[derive(Debug, Default)]

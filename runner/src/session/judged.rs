@@ -14,7 +14,7 @@ use fence_compiler::policy::Policy;
 
 use super::Error;
 use crate::audit::visible;
-use crate::cli::remedy::{reasons, remedy};
+use crate::cli::remedy;
 use crate::linux::session::Asked;
 use crate::preflight::{Invocation, Judge, Lookup, NotFound, Program, Refusal, Word, look_up};
 
@@ -151,13 +151,7 @@ impl Rules {
     }
 
     fn refused(&self, refusal: Refusal) -> Error {
-        let mut text = format!("the policy refuses `{} {}`", refusal.action, visible(&refusal.item));
-        for reason in reasons(&self.policy, &refusal.decision) {
-            text.push_str(&format!("\n  {reason}"));
-        }
-        if let Some(remedy) = remedy(&self.policy, refusal.action, Some(&refusal.item), &refusal.decision) {
-            text.push_str(&format!("\n  {remedy}"));
-        }
+        let (text, _) = remedy::told(&self.policy, &refusal);
         Error::Refused { text, refusal: Box::new(refusal) }
     }
 }
