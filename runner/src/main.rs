@@ -1,12 +1,16 @@
 //! The command line of fence.
 
-use std::process::ExitCode;
+#![cfg_attr(all(target_os = "linux", target_env = "gnu"), no_main)]
 
 use fence::memory::Memory;
 
 #[global_allocator]
 static MEMORY: Memory = Memory::new();
 
-fn main() -> ExitCode {
-    fence::cli::main(std::env::args_os().collect())
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod entry;
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::from(fence::cli::main(std::env::args_os().collect()))
 }

@@ -36,7 +36,6 @@ mod why;
 mod words;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
@@ -58,13 +57,13 @@ pub(crate) fn version() -> &'static str {
     }
 }
 
-/// Does what a command line says.
-pub fn main(arguments: Vec<OsString>) -> ExitCode {
+/// Does what a command line says: the code to exit with.
+pub fn main(arguments: Vec<OsString>) -> u8 {
     if let Some(cli) = running(&arguments) {
-        return ExitCode::from(done(cli));
+        return done(cli);
     }
     let definition = Cli::command();
-    let code = match words::route(arguments, &definition) {
+    match words::route(arguments, &definition) {
         Route::Own(arguments) | Route::Run(arguments) => parsed(definition, arguments),
         Route::Nothing => {
             anstream::eprint!("{}", definition.clone().render_help().ansi());
@@ -82,8 +81,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
             );
             run::FAILED
         }
-    };
-    ExitCode::from(code)
+    }
 }
 
 /// Parses a command to run, without defining all of fence's other words first; `None` where it is none, or one with

@@ -1,7 +1,7 @@
 //! What the kernel offers, told by files and calls that cost microseconds.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 
 use fence_compiler::host::{Features, Support};
 
@@ -42,9 +42,16 @@ pub fn features() -> Features {
     Features::none("not Linux")
 }
 
+/// The text of a file of the kernel's, whose length nobody knows beforehand, in as few reads as possible.
+fn read(path: &str) -> io::Result<String> {
+    let mut text = String::with_capacity(4096);
+    fs::File::open(path)?.take(u64::MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// The first two numbers of the kernel's release.
 fn kernel() -> (u32, u32) {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers =
         release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or_default());
     (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
@@ -66,7 +73,7 @@ fn memfd_noexec() -> Support {
 
 /// A number in a file below `/proc/sys`.
 fn setting(name: &str) -> Option<u64> {
-    fs::read_to_string(format!("/proc/sys/{name}")).ok()?.trim().parse().ok()
+    read(&format!("/proc/sys/{name}")).ok()?.trim().parse().ok()
 }
 
 /// Whether the settings of the system let this user have a user namespace. That they do does not prove it
@@ -83,7 +90,7 @@ fn user_namespaces() -> Support {
         return Support::No("kernel.unprivileged_userns_clone=0".to_owned());
     }
     if !root && setting("kernel/apparmor_restrict_unprivileged_userns") == Some(1) {
-        let profile = fs::read_to_string("/proc/self/attr/current").unwrap_or_default();
+        let profile = read("/proc/self/attr/current").unwrap_or_default();
         if profile.trim_end_matches(['\n', '\0']) == "unconfined" {
             return Support::No(
                 "kernel.apparmor_restrict_unprivileged_userns=1, and no AppArmor profile for fence"
@@ -97,7 +104,7 @@ fn user_namespaces() -> Support {
 /// Whether a fresh `/proc` may be mounted in a user namespace: the kernel wants one that is whole to be in
 /// sight, with nothing mounted over parts of it and not read-only (`mount_too_revealing` in fs/namespace.c).
 fn fresh_proc() -> Support {
-    let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else {
+    let Ok(mounts) = read("/proc/self/mountinfo") else {
         return Support::No("no /proc to compare with".to_owned());
     };
     let mut covered = None;
