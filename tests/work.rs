@@ -24,6 +24,14 @@ fn main() -> ExitCode {
     suite.add("cargo builds and runs a crate", &Person::oneself(), move || {
         cargo(&Scene::new(&ground, &Person::oneself(), &[], &[]))
     });
+    for person in Person::everybody() {
+        let (ground, someone) = (suite.ground(), person.clone());
+        suite.add(
+            "a start looks at no more files in a large workspace than in a small one",
+            &person,
+            move || looks(&Scene::new(&ground, &someone, &[], &[])),
+        );
+    }
     registries::add(&mut suite);
     streams::add(&mut suite);
     published::add(&mut suite);
@@ -113,5 +121,38 @@ fn cargo(scene: &Scene) -> Result<(), String> {
     match (done.ending, done.out().trim()) {
         (Ending::Code(0), "built inside") => Ok(()),
         _ => Err(format!("{:?}\n{}{}", done.ending, done.out(), done.err())),
+    }
+}
+
+/// What a start asks of the file system, by call, hangs on the policy, and not on how much lies in the workspace.
+fn looks(scene: &Scene) -> Result<(), String> {
+    const CALLS: &str = "trace=statx,newfstatat,open,openat,openat2,readlink,getdents64,open_tree,move_mount,landlock_add_rule";
+    let fence = scene.fence().display().to_string();
+    let mut counts = Vec::new();
+    for directories in [1, 20] {
+        let fill = format!(
+            "for d in $(seq {directories}); do mkdir d$d; for f in $(seq 100); do : > d$d/$f; done; done"
+        );
+        succeeded(&run(scene, &["/bin/sh", "-c", &fill], &[]))?;
+        let start = [fence.as_str(), "run", "-q", "-p", "default", "--", "true"];
+        let words = [&["strace", "-f", "-c", "-o", "../counts", "-e", CALLS][..], &start].concat();
+        succeeded(&run(scene, &words, &[]))?;
+        let told = std::fs::read_to_string(scene.path("{home}/counts")).map_err(|error| error.to_string())?;
+        let count = |line: &str| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let name = fields.last().filter(|name| CALLS.contains(**name))?;
+            Some(format!("{name} {}", fields.get(3)?))
+        };
+        let mut lines: Vec<String> = told.lines().filter_map(count).collect();
+        lines.sort();
+        if lines.len() < 5 {
+            return Err(format!("nothing was counted: {told}"));
+        }
+        counts.push(lines);
+        succeeded(&run(scene, &["/bin/sh", "-c", "rm -rf d*"], &[]))?;
+    }
+    match counts.as_slice() {
+        [small, large] if small == large => Ok(()),
+        _ => Err(format!("{counts:?}")),
     }
 }

@@ -2,7 +2,8 @@
 //! variables that name a proxy.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::harness::{Ending, Person, Scene, Suite};
 use super::matrix::NAMES;
@@ -39,7 +40,7 @@ fn npm(scene: &Scene) -> Result<(), String> {
         return Ok(());
     }
     let rule = rule_for(&registry);
-    let inside = Inside { scene, policy: "npm", rule: &rule, passed: &[] };
+    let inside = Inside { scene, policy: "npm", rule: &rule, passed: &[], path: None };
     sh(scene, "rm -rf ~/.npm && git init -q . && mkdir -p sub/deep bad && npm init -y && rm -rf ~/.npm")?;
     let script = r#"{"name":"bad","version":"1.0.0","scripts":{"postinstall":"node contact.js"}}"#;
     scene_file(scene, "bad/package.json", script)?;
@@ -100,7 +101,7 @@ fn pip(scene: &Scene) -> Result<(), String> {
     );
     sh(scene, "git init -q . && mkdir -p sub bad && rm -rf got")?;
     scene_file(scene, "bad/setup.py", &setup)?;
-    let inside = Inside { scene, policy: "pip", rule: &rule, passed: &[] };
+    let inside = Inside { scene, policy: "pip", rule: &rule, passed: &[], path: None };
     let install = ["../v/bin/pip", "install", "-q", "--retries", "0", "--no-deps", "six"];
     let bad = ["./v/bin/pip", "install", "--retries", "0", "./bad"];
     let under_npm = Inside { policy: "npm", rule: "allow connect localhost:1", ..inside };
@@ -117,13 +118,12 @@ fn pip(scene: &Scene) -> Result<(), String> {
 }
 
 fn cargo(scene: &Scene) -> Result<(), String> {
-    // The toolchain is that of whoever runs the tests: where it is closed to others, they have none.
     let whose = scene.start().person;
-    let passed = if whose == Person::oneself() { &["HOME", "RUSTUP_HOME"][..] } else { &["RUSTUP_HOME"][..] };
-    if succeeded(&run(scene, &["/bin/sh", "-c", "cargo --version"], passed)).is_err() {
-        println!("skipped: no cargo that {} may run", whose.role);
-        return Ok(());
-    }
+    let passed = if whose == Person::oneself() { &["HOME", "RUSTUP_HOME"][..] } else { &[][..] };
+    // The toolchain is that of whoever runs the tests, in a home that may be closed to others.
+    let theirs = if whose == Person::oneself() { None } else { Some(Toolchain::link(scene)?) };
+    let path = theirs.as_ref().map(|toolchain| toolchain.path.as_str());
+    let rule = theirs.as_ref().map_or("allow connect localhost:1", |toolchain| toolchain.rule.as_str());
     let manifest = "[package]\nname = \"tiny\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[workspace]\n";
     let with = "\n[dependencies]\nitoa = \"1\"\n";
     let main = "fn main() {\n    println!(\"{}\", itoa::Buffer::new().format(7));\n}\n";
@@ -137,12 +137,13 @@ fn cargo(scene: &Scene) -> Result<(), String> {
     scene_file(scene, "bad/Cargo.toml", manifest)?;
     scene_file(scene, "bad/src/main.rs", "fn main() {}\n")?;
     scene_file(scene, "bad/build.rs", &build)?;
-    let fetch = ["env", "CARGO_HOME=own", "cargo", "fetch", "-q", "--manifest-path", "good/Cargo.toml"];
+    let fetch = ["CARGO_HOME=own", "cargo", "fetch", "-q", "--manifest-path", "good/Cargo.toml"];
+    let fetch: Vec<&str> = ["env"].into_iter().chain(path).chain(fetch).collect();
     if !reachable(&run(scene, &fetch, passed))? {
         return Ok(());
     }
     sh(scene, "rm -rf own good/Cargo.lock")?;
-    let inside = Inside { scene, policy: "cargo", rule: "allow connect localhost:1", passed };
+    let inside = Inside { scene, policy: "cargo", rule, passed, path };
     for variables in Variables::BOTH {
         let said = inside.run("good/src", variables, &["cargo", "run", "-q"]);
         succeeded(&said)?;
@@ -155,6 +156,37 @@ fn cargo(scene: &Scene) -> Result<(), String> {
     Ok(())
 }
 
+/// A toolchain that everybody may use, of the same files.
+struct Toolchain {
+    /// `PATH=…`
+    path: String,
+    /// What lets a command use it, where it lies.
+    rule: String,
+}
+
+impl Toolchain {
+    fn link(scene: &Scene) -> Result<Toolchain, String> {
+        let told = |error: std::io::Error| error.to_string();
+        let asked = Command::new("rustc").args(["--print", "sysroot"]).output().map_err(told)?;
+        let original = PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim());
+        let place = scene.path("{root}/toolchain");
+        fs::create_dir(&place).map_err(told)?;
+        for part in ["bin", "lib"] {
+            let copied = |how: &str| {
+                Command::new("cp").arg(how).arg(original.join(part)).arg(&place).output().map_err(told)
+            };
+            // Links need one file system.
+            if !copied("-al")?.status.success() && !copied("-a")?.status.success() {
+                return Err(format!("cannot copy the toolchain of {}", original.display()));
+            }
+        }
+        Ok(Toolchain {
+            path: format!("PATH={}/bin:/usr/local/bin:/usr/bin:/bin", place.display()),
+            rule: format!("allow read exec {}", place.display()),
+        })
+    }
+}
+
 /// Runs of one tool under one policy and one more rule.
 #[derive(Clone, Copy)]
 struct Inside<'a> {
@@ -163,13 +195,16 @@ struct Inside<'a> {
     rule: &'a str,
     /// Variables of whoever runs the tests that are passed on.
     passed: &'a [&'a str],
+    /// Another `PATH=…` than that of whoever runs the tests.
+    path: Option<&'a str>,
 }
 
 impl Inside<'_> {
     /// Runs words in a directory below the workspace.
     fn run(&self, at: &str, variables: Variables, words: &[&str]) -> Said {
         let fence = self.scene.fence().display().to_string();
-        let mut all = vec![fence.as_str(), "run", "-p", self.policy, "--rule", self.rule, "--"];
+        let mut all: Vec<&str> = self.path.map(|path| ["env", path]).into_iter().flatten().collect();
+        all.extend([fence.as_str(), "run", "-p", self.policy, "--rule", self.rule, "--"]);
         if matches!(variables, Variables::Unset) {
             all.push("env");
             all.extend(NAMES.iter().flat_map(|name| ["-u", name]));
