@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fence::proxy::{Callers, Inside, Setting, Watch, serve};
+use fence::proxy::{Callers, Inside, Setting, Trusted, Watch, serve};
 use fence_compiler::plan::{JudgedNetwork, RESOLVER};
 use fence_compiler::policy::Tls;
 use fence_compiler::question::Platform;
@@ -188,6 +188,8 @@ fn proxy() -> SocketAddrV4 {
             idle_time: None,
         },
         callers: Callers::default(),
+        trusted: Trusted::OfTheHost,
+        credential: None,
     };
     thread::spawn(move || {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();

@@ -20,7 +20,6 @@ pub mod macos;
 pub mod memory;
 pub mod preflight;
 pub mod printer;
-#[cfg(target_os = "linux")]
 pub mod proxy;
 pub mod publish;
 #[cfg(target_os = "linux")]

@@ -20,7 +20,7 @@ use crate::profile::{Host, Precedence, Profile, Reading, Request, last};
 use crate::table::{BuiltIn, Table, catalina};
 
 /// What every one of these operations would do to a path.
-fn operations(action: PathAction) -> &'static [&'static str] {
+pub fn operations(action: PathAction) -> &'static [&'static str] {
     match action {
         PathAction::Read => &["file-read-data", "file-read-xattr"],
         PathAction::Write => &[
@@ -40,7 +40,7 @@ fn operations(action: PathAction) -> &'static [&'static str] {
 }
 
 /// What one of them needs at the least.
-fn enough(action: PathAction) -> &'static [&'static str] {
+pub fn enough(action: PathAction) -> &'static [&'static str] {
     match action {
         PathAction::Read => &["file-read-data", "file-read-metadata"],
         PathAction::Write => &["file-write-data"],
@@ -300,7 +300,7 @@ fn fence_fold(text: &str) -> String {
 }
 
 /// A path near an item.
-fn near(text: &str, edge: Edge, variables: &BTreeMap<Variable, Vec<u8>>) -> Option<AbsolutePath> {
+pub fn near(text: &str, edge: Edge, variables: &BTreeMap<Variable, Vec<u8>>) -> Option<AbsolutePath> {
     let scope = fence_compiler::pattern::BuiltInScope { source: fence_compiler::source::SourceId(0) };
     let pattern: PathPattern = PathPattern::parse(text, &scope).ok()?.into_iter().next()?;
     let ground = pattern.ground(variables).ok()?;
@@ -356,7 +356,7 @@ fn near(text: &str, edge: Edge, variables: &BTreeMap<Variable, Vec<u8>>) -> Opti
     Some(at)
 }
 
-fn every_item(policy: &Policy) -> Vec<String> {
+pub fn every_item(policy: &Policy) -> Vec<String> {
     let mut items = Vec::new();
     for rule in &policy.rules {
         if let Subject::Path { items: own, except, .. } = &rule.subject {

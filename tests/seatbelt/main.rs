@@ -15,6 +15,7 @@ mod quoting;
 mod reader;
 mod regex;
 mod renames;
+mod serving;
 mod system;
 mod table;
 #[path = "../texts.rs"]

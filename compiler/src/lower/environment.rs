@@ -1,7 +1,6 @@
 //! The environment of the command.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
 
 use super::claims::Findings;
 use super::values::TMP;
@@ -27,7 +26,9 @@ pub(super) fn plan(
         set.insert("TMPDIR".to_owned(), bytes::escape(tmp).into_owned());
     }
     if let NetworkPlan::Judged(judged) = network {
-        set.extend(proxy(judged.proxy).map(|(name, value)| (name.to_owned(), value)));
+        let at = judged.proxy;
+        let variables = proxy(&format!("http://{at}"), &format!("socks5h://{at}"));
+        set.extend(variables.map(|(name, value)| (name.to_owned(), value)));
     }
     for (name, variable) in &policy.set {
         let text = variable
@@ -50,10 +51,11 @@ pub(super) fn plan(
     EnvironmentPlan { pass: host.environment_names.iter().filter(is_passed).cloned().collect(), set }
 }
 
-/// What tells programs of the explicit proxy. None has to know of it; one that does hears why it was refused. Names and
+/// The variables that tell programs of the explicit proxy, by its URLs. None has to know of it; one that does hears why it was refused. Names and
 /// addresses of loopback go past it, because they may be the sandbox's own.
-fn proxy(at: SocketAddrV4) -> [(&'static str, String); 9] {
-    let (http, socks) = (format!("http://{at}"), format!("socks5h://{at}"));
+#[must_use]
+pub fn proxy(http: &str, socks: &str) -> [(&'static str, String); 9] {
+    let (http, socks) = (http.to_owned(), socks.to_owned());
     let own = "localhost,127.0.0.1,::1".to_owned();
     [
         ("HTTP_PROXY", http.clone()),

@@ -30,6 +30,7 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 pub(super) fn prepare(
     file: &Path,
     also_protected: Vec<AbsolutePath>,
+    offered: &BTreeSet<u16>,
     screen: Screen,
 ) -> anyhow::Result<Option<Prepared>> {
     let artifact = read(file)?;
@@ -39,7 +40,7 @@ pub(super) fn prepare(
     refuse_without_nevers(&place, &policy, file)?;
     let named = spelled(file, &place.cwd).into_iter();
     let host = host(&place, &policy, also_protected.into_iter().chain(named).collect());
-    let compiled = own::compile_to_run(policy, host, &mut ProbedFiles)?;
+    let compiled = own::compile_to_run(policy, host, &mut ProbedFiles, offered)?;
     if !tell_findings(&compiled.diagnostics, &Sources::default(), screen) {
         return Ok(None);
     }

@@ -1,5 +1,6 @@
 //! What applies the plan of a run: fence itself, bubblewrap, or Landlock alone.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 
@@ -96,14 +97,15 @@ pub(super) fn choose(
     asked: BackendName,
     policy: &Policy,
     host: &Host,
+    offered: &BTreeSet<u16>,
     screen: Screen,
 ) -> anyhow::Result<Chosen> {
     match asked {
-        BackendName::Native => native(policy, host),
+        BackendName::Native => native(policy, host, offered),
         BackendName::Bwrap => bwrap(policy, host).map_err(|why| anyhow::anyhow!("no bubblewrap: {why}")),
         BackendName::Landlock => landlock(policy, host).map_err(|why| anyhow::anyhow!(why)),
         BackendName::Auto => {
-            let chosen = native(policy, host)?;
+            let chosen = native(policy, host, offered)?;
             let missing = lacking(&chosen.lowered.diagnostics).map(|found| found.message.clone());
             Ok(match missing.and_then(|missing| fall_back(&missing, policy, host, screen)) {
                 Some(other) => other,
@@ -155,8 +157,8 @@ fn lacking(diagnostics: &[Diagnostic]) -> Option<&Diagnostic> {
     diagnostics.iter().find(|found| found.code == Code::MechanismMissing)
 }
 
-fn native(policy: &Policy, host: &Host) -> anyhow::Result<Chosen> {
-    Ok(Chosen { backend: Backend::Native, lowered: lower_to_run(policy, host, &mut ProbedFiles)? })
+fn native(policy: &Policy, host: &Host, offered: &BTreeSet<u16>) -> anyhow::Result<Chosen> {
+    Ok(Chosen { backend: Backend::Native, lowered: lower_to_run(policy, host, &mut ProbedFiles, offered)? })
 }
 
 /// The search path for fence's own use: the caller's.

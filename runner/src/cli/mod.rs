@@ -20,6 +20,7 @@ mod policy;
 #[cfg(target_os = "linux")]
 pub(crate) mod prepared;
 mod record;
+mod refused;
 pub(crate) mod remedy;
 mod run;
 mod screen;
@@ -59,6 +60,10 @@ pub(crate) fn version() -> &'static str {
 
 /// Does what a command line says: the code to exit with.
 pub fn main(arguments: Vec<OsString>) -> u8 {
+    #[cfg(target_os = "macos")]
+    if matches!(arguments.as_slice(), [_, word] if word == crate::macos::SERVING) {
+        return crate::macos::serve();
+    }
     if let Some(cli) = running(&arguments) {
         return done(cli);
     }

@@ -1,26 +1,36 @@
 //! The policy lowered for the platform that this program was built for.
 
+use std::collections::BTreeSet;
+
 use fence_compiler::artifact::{Artifact, Lowering, Target, compile_for};
 use fence_compiler::diagnostic::Checked;
 use fence_compiler::host::{Files, Host};
 use fence_compiler::policy::Policy;
 
+use crate::publish::Request;
+
 #[cfg(not(target_os = "macos"))]
 mod platform {
-    use super::{Files, Host, Lowering, Policy, Target};
+    use super::{BTreeSet, Files, Host, Lowering, Policy, Request, Target};
 
     pub(in crate::cli) use fence_compiler::lower::linux::{Lowered, lower};
     pub(in crate::cli) use fence_compiler::plan::LinuxPlan as Plan;
+
+    /// Fence itself listens at what is offered.
+    pub(super) fn offered(_: &[Request]) -> anyhow::Result<BTreeSet<u16>> {
+        Ok(BTreeSet::new())
+    }
 
     pub(super) fn lower_to_run(
         policy: &Policy,
         host: &Host,
         files: &mut dyn Files,
+        _: &BTreeSet<u16>,
     ) -> anyhow::Result<Lowered> {
         Ok(lower(policy, host, files))
     }
 
-    pub(super) fn target() -> anyhow::Result<Target> {
+    pub(super) fn target(_: &BTreeSet<u16>) -> anyhow::Result<Target> {
         Ok(Target::Native)
     }
 
@@ -37,7 +47,7 @@ mod platform {
 mod platform {
     use fence_compiler::lower::seatbelt::{self, Run, RunId};
 
-    use super::{Files, Host, Lowering, Policy, Target};
+    use super::{BTreeSet, Files, Host, Lowering, Policy, Request, Target};
 
     pub(in crate::cli) use fence_compiler::lower::seatbelt::Lowered;
     pub(in crate::cli) use fence_compiler::profile::SeatbeltPlan as Plan;
@@ -47,16 +57,26 @@ mod platform {
         seatbelt::lower(policy, host, files, &Run::named(RunId::none()))
     }
 
+    /// The command listens by itself.
+    pub(super) fn offered(requests: &[Request]) -> anyhow::Result<BTreeSet<u16>> {
+        Ok(crate::macos::offered(requests)?)
+    }
+
     pub(super) fn lower_to_run(
         policy: &Policy,
         host: &Host,
         files: &mut dyn Files,
+        publish: &BTreeSet<u16>,
     ) -> anyhow::Result<Lowered> {
-        Ok(seatbelt::lower(policy, host, files, &Run::named(crate::macos::fresh_run()?)))
+        Ok(seatbelt::lower(policy, host, files, &run(publish)?))
     }
 
-    pub(super) fn target() -> anyhow::Result<Target> {
-        Ok(Target::Seatbelt(Run::named(crate::macos::fresh_run()?)))
+    pub(super) fn target(publish: &BTreeSet<u16>) -> anyhow::Result<Target> {
+        Ok(Target::Seatbelt(run(publish)?))
+    }
+
+    fn run(publish: &BTreeSet<u16>) -> anyhow::Result<Run> {
+        Ok(Run { id: crate::macos::fresh_run()?, publish: publish.clone() })
     }
 
     pub(super) fn text(plan: &Plan, _: &Policy) -> String {
@@ -70,15 +90,28 @@ mod platform {
 
 pub(super) use platform::{Lowered, Plan, lower};
 
-/// Lowers a policy for a run that is about to start.
+/// The ports that the command itself may listen at because they are published.
+///
+/// # Errors
+/// Which of them cannot be published so.
+pub(super) fn offered(requests: &[Request]) -> anyhow::Result<BTreeSet<u16>> {
+    platform::offered(requests)
+}
+
+/// Lowers a policy for a run that is about to start, and offers these ports itself.
 ///
 /// # Errors
 /// The run cannot be given a name of its own.
-pub(super) fn lower_to_run(policy: &Policy, host: &Host, files: &mut dyn Files) -> anyhow::Result<Lowered> {
-    platform::lower_to_run(policy, host, files)
+pub(super) fn lower_to_run(
+    policy: &Policy,
+    host: &Host,
+    files: &mut dyn Files,
+    offered: &BTreeSet<u16>,
+) -> anyhow::Result<Lowered> {
+    platform::lower_to_run(policy, host, files, offered)
 }
 
-/// Compiles a policy for a run that is about to start.
+/// Compiles a policy for a run that is about to start, and offers these ports itself.
 ///
 /// # Errors
 /// The run cannot be given a name of its own.
@@ -86,8 +119,9 @@ pub(super) fn compile_to_run(
     policy: Policy,
     host: Host,
     files: &mut dyn Files,
+    offered: &BTreeSet<u16>,
 ) -> anyhow::Result<Checked<Artifact>> {
-    Ok(compile_for(&platform::target()?, policy, host, files, env!("CARGO_PKG_VERSION")))
+    Ok(compile_for(&platform::target(offered)?, policy, host, files, env!("CARGO_PKG_VERSION")))
 }
 
 /// The plan of an artifact for this platform's own runner.

@@ -1,5 +1,6 @@
 //! Sessions made ready: for the library, which has neither a command line nor a screen, and for `fence session start`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -86,7 +87,7 @@ fn prepare(wanted: Wanted) -> anyhow::Result<Prepared> {
     let policy = &loaded.resolved.policy;
     refuse_wide_workspace(&loaded.place, policy)?;
     let host = loaded.host(Vec::new());
-    let lowered = lower_to_run(policy, &host, &mut ProbedFiles)?;
+    let lowered = lower_to_run(policy, &host, &mut ProbedFiles, &BTreeSet::new())?;
     refuse_home_in_tmp(&loaded.place, policy, &lowered.diagnostics)?;
     refuse(&lowered.diagnostics, sources)?;
     Ok(Prepared {

@@ -1,5 +1,6 @@
 //! `fence run`
 
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::mem::ManuallyDrop;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -20,21 +21,21 @@ use super::arguments::{BackendName, Chosen as ChosenPolicy, Run};
 use super::backend::{self, Backend, Chosen};
 use super::fidelity::Accepted;
 use super::policy::{How, enter, has_errors, load, refuse_home_in_tmp, refuse_wide_workspace};
-#[cfg(target_os = "linux")]
-use super::record::Live;
-use super::record::Record;
+use super::record::{Live, Record};
 use super::remedy;
 use super::screen::{Screen, Verbosity};
 #[cfg(target_os = "linux")]
-use super::serving::{self, Serving};
+use super::serving::Serving;
 #[cfg(target_os = "linux")]
 use super::starts::Starts;
-use super::{artifact, distrust, fidelity, own, words};
+use super::{artifact, distrust, fidelity, own, refused, words};
 use crate::audit::{Event, EventSource, Log, Told, visible};
 use crate::host::Surroundings;
 #[cfg(target_os = "linux")]
 use crate::launch::Arbiter;
 use crate::launch::{self, Options, Outcome, Standard, Timings};
+#[cfg(target_os = "macos")]
+use crate::macos::Heard;
 use crate::preflight::{Judge, Lookup, NotFound, Program, Refusal, invocations, look_up};
 use crate::publish::{Anywhere, Published};
 
@@ -45,14 +46,15 @@ const NOT_FOUND: u8 = 127;
 
 /// Runs a command under a policy, and exits as it does.
 pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
+    let offered = own::offered(&arguments.publish)?;
     let prepared = match &arguments.artifact {
         Some(file) => {
             if let Some(directory) = &arguments.chosen.changes.directory {
                 enter(directory)?;
             }
-            artifact::prepare(file, protected_log(arguments.written_log())?, screen)?
+            artifact::prepare(file, protected_log(arguments.written_log())?, &offered, screen)?
         }
-        None => prepare(&arguments.chosen, arguments.backend, arguments.written_log(), screen)?,
+        None => prepare(&arguments.chosen, arguments.backend, arguments.written_log(), &offered, screen)?,
     };
     let Some(prepared) = prepared else { return Ok(FAILED) };
     // The end of the process frees it sooner than it could be taken apart.
@@ -89,6 +91,7 @@ pub(super) fn prepare(
     chosen: &ChosenPolicy,
     backend: BackendName,
     log: Option<&Path>,
+    offered: &BTreeSet<u16>,
     screen: Screen,
 ) -> anyhow::Result<Option<Prepared>> {
     let loaded = load(&chosen.policy, &chosen.changes)?;
@@ -104,7 +107,7 @@ pub(super) fn prepare(
     }
     refuse_wide_workspace(&loaded.place, policy)?;
     let host = loaded.host(protected_log(log)?);
-    let Chosen { backend, lowered } = backend::choose(backend, policy, &host, screen)?;
+    let Chosen { backend, lowered } = backend::choose(backend, policy, &host, offered, screen)?;
     refuse_home_in_tmp(&loaded.place, policy, &lowered.diagnostics)?;
     if !tell_findings(&lowered.diagnostics, sources, screen) {
         return Ok(None);
@@ -309,7 +312,8 @@ impl Started<'_> {
     /// Listens at the ports that are to be offered; an exit code if it cannot.
     fn publish(&mut self) -> Option<u8> {
         let Run { publish, publish_anywhere, .. } = self.arguments;
-        if publish.is_empty() {
+        // On macOS the command listens by itself, and its profile lets it.
+        if publish.is_empty() || cfg!(target_os = "macos") {
             return None;
         }
         let anywhere = if *publish_anywhere { Anywhere::Allowed } else { Anywhere::Refused };
@@ -460,7 +464,7 @@ impl Started<'_> {
         let ended = launched(Some(&mut serving));
         let summary = serving.summary;
         if self.record.live() == Live::Summed {
-            serving::tell(&summary, self.screen);
+            refused::tell(&summary, self.screen);
         }
         self.record.conclude()?;
         Ok(ended)
@@ -468,22 +472,29 @@ impl Started<'_> {
 
     /// Starts the command under its profile.
     #[cfg(target_os = "macos")]
-    fn start(&mut self, command: &launch::Command, options: &Options) -> anyhow::Result<Ended> {
-        if self.published.is_some() {
-            return Ok(Err(launch::Error::Plan(
-                "`--publish` is not there on macOS yet: a command listens by itself where `listen` allows it"
-                    .to_owned(),
-            )));
-        }
-        let Prepared { plan, policy, .. } = self.prepared;
-        let seen = self.arguments.log.is_some() || self.arguments.monitor;
+    fn start(&mut self, command: &launch::Command, _: &Options) -> anyhow::Result<Ended> {
+        let Prepared { plan, policy, host, .. } = self.prepared;
+        let refusals = match self.arguments.log.is_some() || self.arguments.monitor {
+            true => crate::macos::Refusals::Told,
+            false => crate::macos::Refusals::Untold,
+        };
+        let fence = std::env::current_exe().and_then(std::fs::canonicalize).context("cannot find fence")?;
         self.record.get_ready();
-        let record = &mut self.record;
-        let mut add = |event: &Event| record.add(&Told { event: event.clone(), remedy: None });
-        let watched = seen.then_some(&mut add as &mut dyn FnMut(&Event));
-        let ended = crate::macos::run_watched(plan, policy, command, options, watched);
+        let (record, screen) = (&mut self.record, self.screen);
+        let mut heard = |heard| match heard {
+            Heard::Told(told) => record.add(&told),
+            Heard::Further(source, times) => record.add_further(source, times),
+            Heard::Note(text) => screen.note(&text),
+        };
+        let run = crate::macos::Run { plan, policy, host, command, fence: &fence, refusals };
+        let ended = crate::macos::run(run, &mut heard);
+        if let Ok(ended) = &ended
+            && self.record.live() == Live::Summed
+        {
+            refused::tell(&ended.summary, self.screen);
+        }
         self.record.conclude()?;
-        Ok(ended.map(|outcome| (outcome, Vec::new())))
+        Ok(ended.map(|ended| (ended.outcome, Vec::new())))
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "macos")))]

@@ -8,10 +8,9 @@ use fence_compiler::world::World;
 
 use super::record::Record;
 use super::run::Prepared;
-use super::screen::Screen;
-use crate::audit::{Event, EventSource, Told};
+use crate::audit::{EventSource, Told};
 use crate::launch::{Attendant, Error, Making, Sockets};
-use crate::proxy::{self, Callers, Setting, Summary, Watch};
+use crate::proxy::{self, Callers, Setting, Summary, Trusted, Watch};
 use crate::publish::{self, Published};
 
 /// What serves the connections of a run.
@@ -48,7 +47,14 @@ impl<'a, 'r> Serving<'a, 'r> {
             protected: host.protected.clone(),
         };
         let callers = Callers::read(|name| std::env::var(name).ok());
-        Some(Setting { policy: policy.clone(), world, network: network.clone(), callers })
+        Some(Setting {
+            policy: policy.clone(),
+            world,
+            network: network.clone(),
+            callers,
+            trusted: Trusted::OfTheHost,
+            credential: None,
+        })
     }
 }
 
@@ -70,29 +76,5 @@ impl Attendant for Serving<'_, '_> {
             .map_err(|error| Error::Serve(error.to_string()))?;
         self.record.add_further(EventSource::Proxy, self.summary.beyond);
         Ok(())
-    }
-}
-
-/// The most refusals that are told at the end.
-const MOST_TOLD: usize = 5;
-
-/// Tells what was refused: the most frequent first, each with what would allow it.
-pub(super) fn tell(summary: &Summary, screen: Screen) {
-    for refused in summary.refused.iter().take(MOST_TOLD) {
-        let mut text = refused.told.clone();
-        if refused.times > 1 {
-            text.push_str(&format!(" ({} times)", refused.times));
-        }
-        if let Some(remedy) = &refused.remedy {
-            text.push_str(&format!("\n  {remedy}"));
-        }
-        screen.note(&text);
-    }
-    let further = summary.refused.len().saturating_sub(MOST_TOLD);
-    if further > 0 {
-        screen.note(&format!("{further} more were refused; `--log FILE` tells each of them"));
-    }
-    if summary.beyond > 0 {
-        screen.note(&Event::further(EventSource::Fence, summary.beyond).told());
     }
 }

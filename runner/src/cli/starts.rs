@@ -15,9 +15,9 @@ use fence_compiler::question::{Decision, Destination, Platform, Question, Reason
 use fence_compiler::world::World;
 
 use super::record::{Live, Record};
+use super::refused;
 use super::remedy::remedy;
 use super::run::Prepared;
-use super::serving;
 use crate::audit::{Event, EventSource, LogError, MOST, REPEATS, Told, visible};
 use crate::launch::{Arbiter, Asked, Refused, Role};
 use crate::preflight::{Refusal, Ways, ssh, told, world};
@@ -198,7 +198,7 @@ impl Arbiter for Starts<'_> {
         let mut refused: Vec<proxy::Refused> = std::mem::take(&mut self.refused).into_values().collect();
         refused.sort_by(|a, b| b.times.cmp(&a.times).then_with(|| a.told.cmp(&b.told)));
         if self.record.live() == Live::Summed {
-            serving::tell(&Summary { connections: 0, refused, beyond: self.beyond }, self.record.screen());
+            refused::tell(&Summary { connections: 0, refused, beyond: self.beyond }, self.record.screen());
         }
         self.record.add_further(EventSource::Mediator, self.beyond);
         if let Err(error) = self.record.conclude() {

@@ -1,9 +1,10 @@
 //! Lines of the system's log about what a profile refused.
 
 use fence_compiler::policy::{Policy, RuleId};
-use fence_compiler::question::{Reason, Verdict};
+use fence_compiler::question::{Decision, Reason, Verdict};
 
-use crate::audit::{Event, EventSource};
+use crate::audit::{Event, EventSource, Told};
+use crate::cli::remedy::remedy;
 
 /// A refusal, as the system's log tells it. All of it but the rule is what the sandboxed program says of itself: it
 /// is shown and decides nothing.
@@ -62,12 +63,19 @@ pub fn denial(message: &str, run: &str) -> Option<Denial> {
     let (_, rest) = rest.split_once(") ")?;
     let (operation, target) = rest.split_once(' ').unwrap_or((rest, ""));
     Some(Denial {
-        program: program.to_owned(),
+        program: short(program),
         pid: pid.parse().ok()?,
-        operation: operation.to_owned(),
-        target: target.to_owned(),
+        operation: short(operation),
+        target: short(target),
         by,
     })
+}
+
+/// More characters than any path of macOS has.
+const LONGEST: usize = 1100;
+
+fn short(text: &str) -> String {
+    text.chars().take(LONGEST).collect()
 }
 
 /// The name ends at the first bracket that a number and ` deny(` follow.
@@ -80,10 +88,13 @@ fn split_name(told: &str) -> Option<(&str, &str)> {
     })
 }
 
+/// The actions that a line of a policy can allow by what the log says: an address there is none of a name.
+const ACTIONS: [&str; 7] = ["read", "write", "exec", "socket", "mach-lookup", "mach-register", "iokit"];
+
 impl Denial {
-    /// The event, with the rule that refused.
+    /// The event, with the rule that refused and what would change the answer.
     #[must_use]
-    pub fn event(&self, policy: &Policy) -> Event {
+    pub fn told(&self, policy: &Policy) -> Told {
         let reason = match self.by {
             Tagged::Rule(rule) => Reason::Rules(vec![rule]),
             Tagged::Nothing => Reason::NothingAllows,
@@ -94,17 +105,16 @@ impl Denial {
             Tagged::Port => Reason::AlwaysClosed("a port of loopback that no rule opens".to_owned()),
         };
         let action = self.action();
-        let mut event = Event::decided(
-            EventSource::Kernel,
-            action,
-            self.target.clone(),
-            Verdict::Denied,
-            &reason,
-            policy,
-        );
-        event.pid = Some(self.pid);
-        event.program = Some(self.program.clone());
-        event
+        let item = self.target.clone();
+        let event = Event::decided(EventSource::Kernel, action, item, Verdict::Denied, &reason, policy);
+        let event = Event { pid: Some(self.pid), program: Some(self.program.clone()), ..event };
+        let decision = Decision { verdict: Verdict::Denied, reason, assumptions: Vec::new() };
+        let remedy = if ACTIONS.contains(&action) {
+            remedy(policy, action, Some(&event.item), &decision)
+        } else {
+            None
+        };
+        Told { event, remedy }
     }
 
     /// The action's word, or the operation where no action is about it.

@@ -1,27 +1,23 @@
 //! Watching the system's log for what the profile of a run refused.
 
-use std::io::{BufRead, BufReader};
 use std::process::{Child, Command as Program, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::SyncSender;
+use std::thread;
 
 use fence_compiler::profile::SeatbeltPlan;
 use serde::Deserialize;
 
-use super::line::{Denial, denial};
+use super::follow::Happened;
+use super::line::denial;
+use super::lines::Lines;
 use super::{failed, path};
 use crate::launch::Error;
 
-/// How long the last lines are waited for after the command has ended: the log is written by another process.
-const LAST: Duration = Duration::from_millis(500);
-
-/// `log stream`, which is started only where somebody asked to see refusals.
+/// `log stream`, which is started only where somebody asked to see refusals; it ends when this is dropped, and what it
+/// had written is still sent.
 #[derive(Debug)]
-pub struct Watch {
+pub(super) struct Watch {
     child: Child,
-    found: Receiver<Denial>,
-    reader: Option<JoinHandle<()>>,
 }
 
 /// One line of `log stream --style ndjson`.
@@ -32,11 +28,11 @@ struct Line {
 }
 
 impl Watch {
-    /// Begins to watch.
+    /// Begins to watch; each refusal of the run is sent as it comes, and then that the log has ended.
     ///
     /// # Errors
     /// `log` cannot be started.
-    pub fn start(plan: &SeatbeltPlan) -> Result<Watch, Error> {
+    pub(super) fn start(plan: &SeatbeltPlan, happened: SyncSender<Happened>) -> Result<Watch, Error> {
         // The run's name holds only digits, so it cannot change the predicate.
         let predicate = format!("eventMessage CONTAINS \"fence:{}:\"", plan.run);
         let mut child = Program::new(path(plan.tools.log.as_bytes()))
@@ -47,58 +43,29 @@ impl Watch {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| failed("start", &plan.tools.log, &error))?;
-        let (found, receiver) = mpsc::channel();
         let run = plan.run.clone();
         let output = child.stdout.take();
-        let reader = thread::spawn(move || {
-            let Some(output) = output else { return };
-            for line in BufReader::new(output).split(b'\n') {
-                let Ok(line) = line else { return };
-                // The first line says what is filtered for and is no JSON.
-                let Ok(line) = serde_json::from_slice::<Line>(&line) else { continue };
-                if let Some(denial) = denial(&line.message, &run)
-                    && found.send(denial).is_err()
+        thread::spawn(move || {
+            for line in output.into_iter().flat_map(Lines::new) {
+                // The first line says what is filtered for and is no JSON; others may hold anything.
+                let line = serde_json::from_slice::<Line>(&line).ok();
+                let found = line.and_then(|line| denial(&line.message, &run));
+                if let Some(found) = found
+                    && happened.send(Happened::Refused(found)).is_err()
                 {
                     return;
                 }
             }
+            // Nobody listens any more where the run is over.
+            let _ = happened.send(Happened::LogEnded);
         });
-        Ok(Watch { child, found: receiver, reader: Some(reader) })
-    }
-
-    /// What was seen since the last time, without waiting.
-    pub fn seen(&self) -> Vec<Denial> {
-        self.found.try_iter().collect()
-    }
-
-    /// Waits for the next; `None` once `log` has ended.
-    pub fn wait(&self) -> Option<Denial> {
-        self.found.recv().ok()
-    }
-
-    /// Ends watching, and tells what was still on its way.
-    pub fn end(mut self) -> Vec<Denial> {
-        let until = Instant::now() + LAST;
-        let mut last = Vec::new();
-        while let Ok(denial) = self.found.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            last.push(denial);
-        }
-        self.stop();
-        last.extend(self.found.try_iter());
-        last
-    }
-
-    fn stop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
+        Ok(Watch { child })
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.stop();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

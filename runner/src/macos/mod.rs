@@ -3,88 +3,123 @@
 //! It is ordinary Unix code, so that it is built and tested on Linux too, against stand-ins for `sandbox-exec` and
 //! `log`. There is no fallback: where the profile cannot be applied, nothing runs.
 
+mod follow;
 mod line;
+mod lines;
 mod log;
+mod offered;
 mod place;
 mod process;
+mod refusals;
+mod served;
+mod serving;
 #[allow(unsafe_code)]
 mod sys;
 
+pub use follow::{Ended, Heard};
 pub use line::{Denial, Tagged, denial};
-pub use log::Watch;
+pub use offered::{NotOffered, offered};
+pub use serving::{SERVING, serve};
 
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command as Program, Stdio};
+use std::sync::mpsc::sync_channel;
 
 use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::host::Host;
+use fence_compiler::lower::environment::proxy as proxy_variables;
 use fence_compiler::policy::Policy;
 use fence_compiler::profile::{PROXY_PARAMETER, ProxyPlan, SeatbeltPlan};
 
-use crate::audit::{Event, visible};
-use crate::launch::{Command, Error, Launcher, Options, Outcome};
+use crate::audit::visible;
+use crate::launch::{Command, Error, Outcome};
+use crate::proxy::Credential;
+use follow::Followed;
+use log::Watch;
 use place::Place;
+use served::Served;
+
+/// How much may wait to be heard: whoever has more to say waits.
+const WAITING: usize = 1024;
 
 /// Where the proxy of a run listens, and what it asks of who connects: any program of the machine could.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proxy {
-    /// Its port on loopback.
-    pub port: u16,
-    /// The password that this run's programs show it.
-    pub credential: String,
+#[derive(Clone, Debug)]
+struct Proxy {
+    at: SocketAddr,
+    credential: Credential,
 }
 
-/// The launch of one run.
-#[derive(Clone, Debug, Default)]
-pub struct Seatbelt {
-    /// The proxy, if there is one.
-    pub proxy: Option<Proxy>,
+/// A run.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// What is applied.
+    pub plan: &'a SeatbeltPlan,
+    /// The policy, by which connections are judged and refusals are told.
+    pub policy: &'a Policy,
+    /// The machine.
+    pub host: &'a Host,
+    /// What is started.
+    pub command: &'a Command,
+    /// Fence's own program, which serves connections when it is started with [`SERVING`].
+    pub fence: &'a PathBuf,
+    /// Whether the system's log is watched.
+    pub refusals: Refusals,
 }
 
-impl Launcher for Seatbelt {
-    type Plan = SeatbeltPlan;
-
-    fn run(&self, plan: &SeatbeltPlan, command: &Command, _: &Options) -> Result<Outcome, Error> {
-        let proxy = match (plan.proxy, &self.proxy) {
-            (ProxyPlan::Loopback, None) => {
-                return Err(Error::Plan(
-                    "the policy allows connections, and no proxy serves them on macOS yet; nothing was run"
-                        .to_owned(),
-                ));
-            }
-            (ProxyPlan::Loopback, Some(proxy)) => Some(proxy),
-            (ProxyPlan::None, _) => None,
-        };
-        let place = Place::make(plan)?;
-        let mut program = sandbox_exec(plan, &place, proxy);
-        program.arg("--").arg(path(command.program.as_bytes()));
-        program.args(command.argv.iter().skip(1).map(|word| std::ffi::OsStr::from_bytes(word.as_bytes())));
-        program.env_clear().envs(environment(plan, command, proxy)).current_dir(path(plan.cwd.as_bytes()));
-        let outcome = process::run(&mut program, plan)?;
-        match outcome {
-            Outcome::Exited(code @ (PROFILE_REFUSED | NOT_APPLIED)) => not_applied(plan, &place, proxy, code),
-            _ => Ok(outcome),
-        }
-    }
+/// Whether somebody wants to hear what the system refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusals {
+    /// Each, as the system's log tells it.
+    Told,
+    /// No log is read.
+    Untold,
 }
 
-/// Runs a command under a profile, and tells what the system's log says was refused, where somebody listens.
+/// Runs a command under a profile, and tells what happens while it lasts.
 ///
 /// # Errors
-/// Nothing was started.
-pub fn run_watched(
-    plan: &SeatbeltPlan,
-    policy: &Policy,
-    command: &Command,
-    options: &Options,
-    events: Option<&mut dyn FnMut(&Event)>,
-) -> Result<Outcome, Error> {
-    let watch = events.is_some().then(|| Watch::start(plan)).transpose()?;
-    let outcome = Seatbelt::default().run(plan, command, options);
-    if let (Some(watch), Some(add)) = (watch, events) {
-        watch.end().iter().for_each(|denial| add(&denial.event(policy)));
+///
+/// Whatever the plan asks for and the machine refuses; nothing is left out quietly.
+pub fn run(run: Run<'_>, heard: &mut dyn FnMut(Heard)) -> Result<Ended, Error> {
+    let Run { plan, policy, host, command, fence, refusals } = run;
+    let place = Place::make(plan)?;
+    let served = match plan.proxy {
+        ProxyPlan::Loopback => Some(Served::start(plan, &place, fence, policy, host)?),
+        ProxyPlan::None => None,
+    };
+    let proxy = served.as_ref().map(|served| served.proxy.clone());
+    let (sender, happened) = sync_channel(WAITING);
+    if let Some(served) = &served {
+        served.listen(sender.clone()).map_err(|error| {
+            Error::Serve(format!(
+                "cannot serve connections: {}; nothing was run",
+                crate::cli::in_words(&error.to_string())
+            ))
+        })?;
     }
-    outcome
+    let watch = match refusals {
+        Refusals::Told => Some(Watch::start(plan, sender.clone())?),
+        Refusals::Untold => None,
+    };
+    let mut program = sandbox_exec(plan, &place, proxy.as_ref());
+    program.arg("--").arg(path(command.program.as_bytes()));
+    program.args(command.argv.iter().skip(1).map(|word| std::ffi::OsStr::from_bytes(word.as_bytes())));
+    program
+        .env_clear()
+        .envs(environment(plan, command, proxy.as_ref()))
+        .current_dir(path(plan.cwd.as_bytes()));
+    let running = process::start(&mut program, plan, sender)?;
+    let followed = Followed { plan, policy, running, served, watch, happened };
+    let ended = followed.until_the_end(heard)?;
+    match ended.outcome {
+        Outcome::Exited(code @ (PROFILE_REFUSED | NOT_APPLIED)) => {
+            let outcome = not_applied(plan, &place, proxy.as_ref(), code)?;
+            Ok(Ended { outcome, ..ended })
+        }
+        _ => Ok(ended),
+    }
 }
 
 /// `EX_DATAERR` and `EX_OSERR`, with which `sandbox-exec` says that nothing was started.
@@ -96,7 +131,7 @@ fn sandbox_exec(plan: &SeatbeltPlan, place: &Place, proxy: Option<&Proxy>) -> Pr
     let mut program = Program::new(path(plan.tools.sandbox_exec.as_bytes()));
     program.arg("-f").arg(place.profile());
     if let Some(proxy) = proxy {
-        program.arg("-D").arg(format!("{PROXY_PARAMETER}=localhost:{}", proxy.port));
+        program.arg("-D").arg(format!("{PROXY_PARAMETER}=localhost:{}", proxy.at.port()));
     }
     program
 }
@@ -122,14 +157,9 @@ fn environment(
         })
         .collect();
     environment.push(("TMPDIR".into(), text(plan.tmp.as_bytes())));
-    if let Some(proxy) = proxy {
-        let at = format!("fence:{}@localhost:{}", proxy.credential, proxy.port);
-        for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
-            environment.push((name.into(), format!("http://{at}").into()));
-        }
-        for name in ["ALL_PROXY", "all_proxy"] {
-            environment.push((name.into(), format!("socks5h://{at}").into()));
-        }
+    if let Some(Proxy { at, credential }) = proxy {
+        let variables = proxy_variables(&credential.url("http", *at), &credential.url("socks5h", *at));
+        environment.extend(variables.map(|(name, value)| (name.into(), value.into())));
     }
     environment
 }

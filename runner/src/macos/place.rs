@@ -9,7 +9,12 @@ use std::path::{Path, PathBuf};
 use fence_compiler::profile::SeatbeltPlan;
 
 use super::{failed, path};
+use crate::audit::visible;
+use crate::cli::in_words;
 use crate::launch::Error;
+
+/// The name of the run's own profile.
+const PROFILE: &str = "profile.sb";
 
 /// The places of a run; they are gone when it is dropped.
 #[derive(Debug)]
@@ -31,19 +36,31 @@ impl Place {
         let told = fence_compiler::bytes::AbsolutePath::new(place.private.as_os_str().as_bytes());
         let told = told.unwrap_or_else(|| plan.tmp.clone());
         directory(&place.private).map_err(|error| failed("make the directory", &told, &error))?;
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(place.profile())
-            .and_then(|mut file| file.write_all(plan.profile.as_bytes()))
-            .map_err(|error| failed("write the profile in", &told, &error))?;
+        place.add(PROFILE, &plan.profile)?;
         Ok(place)
     }
 
-    /// The profile's file.
+    /// The file of the run's own profile.
     pub(super) fn profile(&self) -> PathBuf {
-        self.private.join("profile.sb")
+        self.private.join(PROFILE)
+    }
+
+    /// Writes a profile down, for the caller alone.
+    pub(super) fn add(&self, name: &str, profile: &str) -> Result<PathBuf, Error> {
+        let at = self.private.join(name);
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&at)
+            .and_then(|mut file| file.write_all(profile.as_bytes()));
+        written.map_err(|error| Error::Step {
+            attempt: format!("cannot write the profile in `{}`", visible(&self.private.to_string_lossy())),
+            reason: in_words(&error.to_string()),
+            repair: "nothing was run".to_owned(),
+            rules: Vec::new(),
+        })?;
+        Ok(at)
     }
 }
 

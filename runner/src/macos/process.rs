@@ -1,59 +1,59 @@
-//! Starting `sandbox-exec`, and waiting until what it started has ended.
+//! Starting `sandbox-exec`, and seeing what it started end.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command as Program;
-use std::sync::mpsc;
+use std::process::{Command as Program, ExitStatus};
+use std::sync::mpsc::SyncSender;
 use std::thread;
-use std::time::Duration;
 
 use fence_compiler::plan::{LimitMechanism, TerminalPlan};
 use fence_compiler::policy::LimitKind;
 use fence_compiler::profile::SeatbeltPlan;
 
+use super::follow::Happened;
 use super::{failed, sys};
 use crate::launch::{Error, Outcome};
 
-/// Runs it in a process group of its own, with the plan's limits, and without the caller's terminal where the plan
-/// says so; ends that group when the command has ended.
-pub(super) fn run(program: &mut Program, plan: &SeatbeltPlan) -> Result<Outcome, Error> {
-    let limits = limits(plan);
-    sys::prepare(program, limits, plan.terminal);
+/// A command that was started in a process group of its own.
+pub(super) struct Running {
+    group: i32,
+    /// Signals are passed on for as long as it is kept.
+    _passing: sys::Passing,
+}
+
+/// Starts it with the plan's limits, and without the caller's terminal where the plan says so. That it has ended is sent.
+pub(super) fn start(
+    program: &mut Program,
+    plan: &SeatbeltPlan,
+    happened: SyncSender<Happened>,
+) -> Result<Running, Error> {
+    sys::prepare(program, limits(plan), plan.terminal);
     sys::close_on_exec();
     let mut child = program.spawn().map_err(|error| failed("start", &plan.tools.sandbox_exec, &error))?;
     let group = i32::try_from(child.id()).unwrap_or(i32::MAX);
     let terminal = (plan.terminal == TerminalPlan::Kept).then(|| sys::Terminal::give_to(group)).flatten();
     let passing = sys::Passing::on_to(group);
-    let (ended, waits) = mpsc::channel::<()>();
-    // A thread only where a limit needs one.
-    let timer = time(plan).map(|limit| {
-        thread::spawn(move || match waits.recv_timeout(limit) {
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                sys::end(group);
-                true
-            }
-            _ => false,
-        })
+    thread::spawn(move || {
+        let status = sys::wait(group, terminal.as_ref()).or_else(|_| child.wait());
+        drop(terminal);
+        // Whoever listens does so until this comes.
+        let _ = happened.send(Happened::Ended(status));
     });
-    let status = match sys::wait(group, terminal.as_ref()) {
-        Ok(status) => status,
-        Err(_) => child.wait().map_err(|error| failed("wait for", &plan.tools.sandbox_exec, &error))?,
-    };
-    drop(ended);
-    let timed_out = timer.and_then(|timer| timer.join().ok()).unwrap_or(false);
-    // Whatever the command left behind in its group ends with it.
-    sys::end(group);
-    drop(passing);
-    drop(terminal);
-    Ok(match (timed_out, status.code(), status.signal()) {
-        (true, ..) => Outcome::TimedOut,
-        (_, Some(code), _) => Outcome::Exited(code),
-        (_, None, signal) => Outcome::Signalled(signal.unwrap_or_default()),
-    })
+    Ok(Running { group, _passing: passing })
 }
 
-fn time(plan: &SeatbeltPlan) -> Option<Duration> {
-    let limit = plan.limits.iter().find(|limit| limit.kind == LimitKind::Time)?;
-    Some(Duration::from_millis(limit.amount))
+impl Running {
+    /// Ends the command, and whatever it left behind in its group.
+    pub(super) fn end(&self) {
+        sys::end(self.group);
+    }
+}
+
+/// How a command ended by itself.
+pub(super) fn outcome(status: ExitStatus) -> Outcome {
+    match status.code() {
+        Some(code) => Outcome::Exited(code),
+        None => Outcome::Signalled(status.signal().unwrap_or_default()),
+    }
 }
 
 /// The limits that each process carries.

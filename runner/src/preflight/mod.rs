@@ -11,7 +11,6 @@ pub(crate) mod ssh;
 mod world;
 mod wrapper;
 
-#[cfg(target_os = "linux")]
 pub(crate) use judge::told;
 pub use judge::{Judge, Refusal};
 pub use lookup::{Lookup, NotFound, Program, look_up};

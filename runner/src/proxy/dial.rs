@@ -20,6 +20,8 @@ use super::link::Link;
 use super::resolve::{self, Resolver};
 use super::upstream::{Callers, Kind, Proxy, proxy_for};
 
+pub(super) use http::basic;
+pub use secure::Certificates;
 pub(super) use secure::Trust;
 
 /// How long one address may take before the next one is tried beside it (RFC 8305).

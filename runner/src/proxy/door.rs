@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::destination::Target;
 use super::dial::{Failure, Purpose};
@@ -13,12 +15,15 @@ use super::refusal::Refusal;
 use super::relay;
 use super::resolve::NoAddress;
 use super::server::{NotAllowed, Server};
-use super::socks::{self, Answer};
+use super::socks::{self, Answer, NotAsked};
 use super::tunnel::tunnel;
 use crate::audit::EventSource;
 
 /// What is read at once of what is said to the proxy first.
 const BEGINNING: usize = 2 * 1024;
+
+/// How long somebody who has not shown the credential of the run may keep a connection.
+pub(super) const UNKNOWN: Duration = Duration::from_secs(30);
 
 /// Serves one connection, from its first byte to its last.
 pub(super) async fn admit(place: &Rc<Server>, client: TcpStream, meant: SocketAddr) {
@@ -44,9 +49,9 @@ async fn directly(place: &Rc<Server>, client: TcpStream, meant: SocketAddr) {
 async fn as_proxy(place: &Rc<Server>, client: TcpStream) {
     // What a program says first, it mostly says in one piece.
     let mut client = BufReader::with_capacity(BEGINNING, client);
-    let first = match client.fill_buf().await {
-        Ok(read) => read.first().copied(),
-        Err(_) => return,
+    let first = match known_in_time(place, client.fill_buf()).await {
+        Some(Ok(read)) => read.first().copied(),
+        _ => return,
     };
     match first {
         None => {}
@@ -59,7 +64,11 @@ async fn as_proxy(place: &Rc<Server>, client: TcpStream) {
 }
 
 async fn by_socks(place: &Rc<Server>, mut client: BufReader<TcpStream>) {
-    let Ok(asked) = socks::read(&mut client).await else { return };
+    let asked = match known_in_time(place, socks::read(&mut client, place.credential.as_ref())).await {
+        Some(Ok(asked)) => asked,
+        Some(Err(NotAsked::Unknown)) => return place.unknown(),
+        Some(Err(NotAsked::Broken(_))) | None => return,
+    };
     let (mut client, read) = taken(client);
     let (answer, opened) = match asked.target {
         Ok(target) => match place.open(target, Purpose::Bytes).await {
@@ -77,6 +86,14 @@ async fn by_socks(place: &Rc<Server>, mut client: BufReader<TcpStream>) {
     }
     if let Some((target, opened)) = opened {
         tunnel(place, client, read, target, opened).await;
+    }
+}
+
+/// Waits for what says who somebody is; not for ever where that could be anybody. `None` when it took too long.
+async fn known_in_time<T>(place: &Server, read: impl Future<Output = T>) -> Option<T> {
+    match place.credential {
+        Some(_) => timeout(UNKNOWN, read).await.ok(),
+        None => Some(read.await),
     }
 }
 

@@ -20,9 +20,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use super::destination::Target;
 use super::dial::{Form, Opened, Purpose};
+use super::door::UNKNOWN;
 use super::gate::{Gate, Shared};
 use super::head::Fault;
 use super::limits::Silence;
@@ -58,6 +60,7 @@ pub(super) async fn serve(place: &Rc<Server>, stream: TcpStream, read: &[u8], ro
         Route::Asked => (None, None),
         Route::Fixed(target, opened) => (Some(target.clone()), Some((target, opened))),
     };
+    let known = fixed.is_some() || place.credential.is_none();
     let exchange = Rc::new(Exchange {
         place: place.clone(),
         shared: shared.clone(),
@@ -66,6 +69,7 @@ pub(super) async fn serve(place: &Rc<Server>, stream: TcpStream, read: &[u8], ro
         first: RefCell::new(first),
         sender: RefCell::new(None),
         number: Cell::new(0),
+        known: Cell::new(known),
         then: RefCell::new(None),
     });
     let gate = Gate::new(stream, read, shared, silence.clone());
@@ -85,6 +89,7 @@ pub(super) async fn serve(place: &Rc<Server>, stream: TcpStream, read: &[u8], ro
         ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended.is_ok(),
         () = silence.too_long() => false,
         () = place.ending.begun_for(GRACE) => false,
+        () = exchange.unknown_for_long() => false,
     };
     let parts = connection.into_parts();
     let (stream, held) = parts.io.into_parts();
@@ -137,6 +142,8 @@ struct Exchange {
     /// The connection that the last request was passed on by.
     sender: RefCell<Option<Sender>>,
     number: Cell<u64>,
+    /// Whether who asks has shown the credential of the run, or need not.
+    known: Cell<bool>,
     then: RefCell<Option<Then>>,
 }
 
@@ -156,6 +163,10 @@ impl Exchange {
         }
         let waits = *request.method() == Method::CONNECT || is_upgrade(request.headers());
         let response = match (&self.fixed, request.method()) {
+            (None, _) if !self.is_known(&request) => {
+                self.place.unknown();
+                page::unknown().map(Either::Right)
+            }
             (None, &Method::CONNECT) => self.connect(&request).await,
             _ => match self.judge(&request) {
                 Ok(target) => self.pass_on(request, target).await,
@@ -166,6 +177,24 @@ impl Exchange {
             self.shared.stay();
         }
         response
+    }
+
+    /// Whether a request to the proxy is from the run that it serves.
+    fn is_known(&self, request: &Request<Incoming>) -> bool {
+        let credential = self.place.credential.as_ref();
+        let is_known = credential.is_none_or(|own| own.is_in(request.headers().get(PROXY_AUTHORIZATION)));
+        self.known.set(self.known.get() || is_known);
+        is_known
+    }
+
+    /// Waits until somebody unknown has kept the connection for too long.
+    async fn unknown_for_long(&self) {
+        if !self.known.get() {
+            sleep(UNKNOWN).await;
+        }
+        if self.known.get() {
+            std::future::pending().await
+        }
     }
 
     /// What a request is to, if it may be made.

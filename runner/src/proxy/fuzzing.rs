@@ -13,7 +13,7 @@ use super::destination::Target;
 use super::requests::{Requests, Step};
 use super::resolve::Source;
 use super::server::Server;
-use super::{Callers, Setting, hello, opening, packets, responder, socks};
+use super::{Callers, Setting, Trusted, hello, opening, packets, responder, socks};
 
 /// Requests of HTTP: whole and byte by byte, the same passes.
 pub fn requests(bytes: &[u8]) {
@@ -46,7 +46,7 @@ fn passed<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Option<&'stat
 /// A request of SOCKS.
 pub fn socks(bytes: &[u8]) {
     let mut stream = tokio::io::BufReader::new(tokio::io::join(bytes, tokio::io::sink()));
-    if let Poll::Ready(Ok(asked)) = now(socks::read(&mut stream))
+    if let Poll::Ready(Ok(asked)) = now(socks::read(&mut stream, None))
         && let Ok(target) = asked.target
     {
         // It is in the one form that is compared.
@@ -92,7 +92,14 @@ fn server() -> Server {
     };
     let policy = super::testing::policy("allow connect *.example");
     let world = World::test_default(Platform::Linux);
-    let setting = Setting { policy, world, network, callers: Callers::default() };
+    let setting = Setting {
+        policy,
+        world,
+        network,
+        callers: Callers::default(),
+        trusted: Trusted::OfTheHost,
+        credential: None,
+    };
     let hosts = [("a.example".to_owned(), vec![std::net::Ipv4Addr::LOCALHOST.into()])];
     Server::new(setting, Source::Table(hosts.into(), Vec::new()))
 }

@@ -5,6 +5,7 @@
 //! port, the policy, the addresses that the host resolves the name to, those of them that are allowed, one of which
 //! is dialled.
 
+mod credential;
 mod destination;
 mod dial;
 mod door;
@@ -20,6 +21,7 @@ mod link;
 mod names;
 mod opening;
 mod origin;
+#[cfg(target_os = "linux")]
 mod packets;
 mod page;
 mod refusal;
@@ -27,6 +29,7 @@ mod relay;
 mod report;
 mod requests;
 mod resolve;
+#[cfg(target_os = "linux")]
 mod responder;
 mod server;
 mod socks;
@@ -50,12 +53,15 @@ use fence_compiler::world::World;
 
 use crate::audit::Told;
 
+pub use credential::Credential;
+pub use dial::Certificates;
 pub(crate) use relay::{Between, reset};
 pub use report::{Refused, Summary};
 pub(crate) use server::raise_files;
 pub use upstream::Callers;
 
 /// What was made inside and handed out.
+#[cfg(target_os = "linux")]
 #[derive(Debug)]
 pub struct Inside {
     /// Accepts what the sandbox's processes connect to.
@@ -79,6 +85,19 @@ pub struct Setting {
     pub network: JudgedNetwork,
     /// The proxies that the caller's own environment names.
     pub callers: Callers,
+    /// The certificates of proxies of the host side that are trusted.
+    pub trusted: Trusted,
+    /// What a program must show to be served, where others than the sandbox's could ask.
+    pub credential: Option<Credential>,
+}
+
+/// Certificates that are trusted.
+#[derive(Clone, Debug)]
+pub enum Trusted {
+    /// The host's own; they are read if they are needed.
+    OfTheHost,
+    /// These.
+    These(Certificates),
 }
 
 /// What goes on beside serving, and ends it.
@@ -102,12 +121,13 @@ pub struct ServeError {
     error: std::io::Error,
 }
 
-/// Serves until the watch ends, and then until what was sent has been passed on.
+/// Serves what was made inside until the watch ends, and then until what was sent has been passed on.
 ///
 /// `events` gets each event as it happens; the same one again and again only the first few times.
 ///
 /// # Errors
 /// No runtime can be made, or one of the sockets cannot be used. Nothing was served then.
+#[cfg(target_os = "linux")]
 pub fn serve(
     setting: Setting,
     inside: Inside,
@@ -115,4 +135,23 @@ pub fn serve(
     watch: &mut dyn Watch,
 ) -> Result<Summary, ServeError> {
     server::serve(setting, inside, events, watch)
+}
+
+/// Serves a listener that programs take for their proxy, until the watch ends.
+///
+/// # Errors
+/// No runtime can be made, or the listener cannot be used. Nothing was served then.
+pub fn serve_as_proxy(
+    setting: Setting,
+    listener: OwnedFd,
+    events: &mut dyn FnMut(&Told),
+    watch: &mut dyn Watch,
+) -> Result<Summary, ServeError> {
+    server::serve_as_proxy(setting, listener, events, watch)
+}
+
+/// Whether a proxy of the host side that speaks TLS may be used, so that certificates are needed.
+#[must_use]
+pub fn needs_certificates(policy: &Policy, callers: &Callers) -> bool {
+    upstream::any_secure(policy, callers)
 }

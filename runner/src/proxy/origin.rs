@@ -1,9 +1,8 @@
 //! What a connection that reached the listener was meant for.
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::SocketAddr;
 
-use nix::sys::socket::{getsockopt, sockopt};
 use tokio::net::TcpStream;
 
 /// Knows where accepted connections were meant to go.
@@ -12,13 +11,29 @@ pub(super) trait Origins {
     fn of(&self, accepted: &TcpStream) -> io::Result<SocketAddr>;
 }
 
+/// Every connection was meant for the listener itself: whoever makes one takes it for a proxy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listener(pub(super) SocketAddr);
+
+impl Origins for Listener {
+    fn of(&self, _: &TcpStream) -> io::Result<SocketAddr> {
+        Ok(self.0)
+    }
+}
+
 /// The kernel's own knowledge: what its address translation replaced, or, where nothing was replaced, what the
 /// connection is bound to.
+#[cfg(target_os = "linux")]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kernel;
 
+#[cfg(target_os = "linux")]
 impl Origins for Kernel {
     fn of(&self, accepted: &TcpStream) -> io::Result<SocketAddr> {
+        use std::net::{SocketAddrV4, SocketAddrV6};
+
+        use nix::sys::socket::{getsockopt, sockopt};
+
         let bound = accepted.local_addr()?;
         let replaced = match bound {
             SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_none() => {

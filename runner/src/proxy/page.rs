@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fence_compiler::policy::Policy;
 use http_body_util::Full;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 
 use super::dial::Failure;
@@ -48,6 +48,15 @@ pub(super) fn broken(fault: Fault) -> Response<Full<Bytes>> {
     let mut response =
         page(StatusCode::BAD_REQUEST, format!("fence refused this: the request is broken\n\n  {fault}\n"));
     response.headers_mut().insert(REASON, value(&fault.to_string()));
+    response
+}
+
+/// A request without the credential of the run.
+pub(super) fn unknown() -> Response<Full<Bytes>> {
+    let text = "fence refused this: the proxy serves one run, and the request does not show its credential; \
+                the proxy variables of the run's environment hold it\n";
+    let mut response = page(StatusCode::PROXY_AUTHENTICATION_REQUIRED, text.to_owned());
+    response.headers_mut().insert(PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"fence\""));
     response
 }
 

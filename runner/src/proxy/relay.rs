@@ -1,60 +1,26 @@
 //! Bytes that pass between two connections.
 //!
-//! Between plain sockets they never come into this process: `splice(2)` moves them through a pipe in the kernel. A
-//! pipe is held only while bytes are in it, so a thousand silent connections hold none.
+//! On Linux, those between plain sockets never come into this process: see `splice.rs`.
 
-use std::cell::RefCell;
+#[cfg_attr(not(target_os = "linux"), path = "relay/copy.rs")]
+mod splice;
+
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::sys::socket::{Shutdown, shutdown};
-use nix::unistd::pipe2;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::limits::Silence;
 use super::link::Link;
 use super::unsent::keep_little_unsent;
 
-/// What moves at once, and what a pipe is asked to hold.
-const SIZE: usize = 512 * 1024;
+pub(super) use splice::Pipes;
+
 /// What is copied at once where bytes cannot be spliced.
 const BUFFER: usize = 16 * 1024;
-/// How many empty pipes are kept.
-const KEPT: usize = 64;
-
-/// A pipe.
-#[derive(Debug)]
-struct Pipe {
-    read: OwnedFd,
-    write: OwnedFd,
-}
-
-/// Empty pipes.
-#[derive(Debug, Default)]
-pub(super) struct Pipes(RefCell<Vec<Pipe>>);
-
-impl Pipes {
-    fn take(&self) -> io::Result<Pipe> {
-        if let Some(pipe) = self.0.borrow_mut().pop() {
-            return Ok(pipe);
-        }
-        let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        // A user has a limit of such memory: a smaller pipe does as well.
-        let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(i32::try_from(SIZE).unwrap_or(i32::MAX)));
-        Ok(Pipe { read, write })
-    }
-
-    /// Takes a pipe back; it must be empty.
-    fn give(&self, pipe: Pipe) {
-        let mut kept = self.0.borrow_mut();
-        if kept.len() < KEPT {
-            kept.push(pipe);
-        }
-    }
-}
 
 /// How one direction ended.
 type Ended = io::Result<()>;
@@ -75,8 +41,8 @@ pub(super) async fn relay(
         Link::Plain(upstream) => {
             keep_little_unsent(&upstream);
             let passed = both(
-                splice_all(&client, &upstream, pipes, silence),
-                splice_all(&upstream, &client, pipes, silence),
+                splice::all(&client, &upstream, pipes, silence),
+                splice::all(&upstream, &client, pipes, silence),
                 silence,
                 ending,
             )
@@ -193,41 +159,7 @@ async fn both(
     Ok(())
 }
 
-async fn splice_all(from: &TcpStream, to: &TcpStream, pipes: &Pipes, silence: &Silence) -> Ended {
-    loop {
-        from.readable().await?;
-        let Ok(pipe) = pipes.take() else { return copy_between(from, to, silence).await };
-        let moved = from.try_io(Interest::READABLE, || Ok(splice_some(from, &pipe.write, SIZE)?));
-        let mut left = match moved {
-            Ok(0) => {
-                pipes.give(pipe);
-                break;
-            }
-            Ok(moved) => moved,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                pipes.give(pipe);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        silence.broken();
-        while left > 0 {
-            let moved = to.async_io(Interest::WRITABLE, || Ok(splice_some(&pipe.read, to, left)?)).await?;
-            left = left.saturating_sub(moved);
-            silence.broken();
-        }
-        pipes.give(pipe);
-        tokio::task::consume_budget().await;
-    }
-    close_half(to);
-    Ok(())
-}
-
-fn splice_some(from: &impl AsFd, to: &impl AsFd, most: usize) -> nix::Result<usize> {
-    splice(from, None, to, None, most, SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK)
-}
-
-/// The same by copying, where no pipe can be had.
+/// From one connection to the other by copying.
 async fn copy_between(from: &TcpStream, to: &TcpStream, silence: &Silence) -> Ended {
     let mut buffer = vec![0; BUFFER];
     loop {

@@ -7,6 +7,7 @@ use std::ops::Bound;
 
 use fence_compiler::policy::Policy;
 use fence_compiler::question::{Decision, Reason, Verdict};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::refusal::Refusal;
@@ -29,7 +30,7 @@ struct Count {
 }
 
 /// What came of the connections of a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// How many connections were made.
     pub connections: u64,
@@ -40,7 +41,7 @@ pub struct Summary {
 }
 
 /// Something that was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// `refused connect HOST:PORT: why`, as a line for a person, its control characters escaped.
     pub told: String,

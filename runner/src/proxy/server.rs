@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{IpAddr, SocketAddrV4, TcpListener as StdListener, UdpSocket as StdSocket};
+#[cfg(target_os = "linux")]
+use std::net::UdpSocket as StdSocket;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, TcpListener as StdListener};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,25 +12,30 @@ use std::time::Duration;
 use fence_compiler::plan::POOL;
 use fence_compiler::question::{Decision, Verdict};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
+#[cfg(target_os = "linux")]
+use tokio::net::UdpSocket;
 use tokio::sync::Notify;
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{sleep, timeout};
 
 use super::destination::{Host, Target};
-use super::dial::{Dialer, Failure, NotOpened, Opened, Purpose, Trust};
+use super::dial::{Certificates, Dialer, Failure, NotOpened, Opened, Purpose, Trust};
 use super::judge::Judge;
 use super::limits::Limits;
 use super::names::Names;
-use super::origin::{Kernel, Origins};
+#[cfg(target_os = "linux")]
+use super::origin::Kernel;
+use super::origin::{Listener, Origins};
 use super::refusal::Refusal;
 use super::relay::{Ending, Pipes};
 use super::report::Report;
 use super::resolve::{Resolver, Source};
 use super::watched::{is_ready, watched};
-use super::{Inside, ServeError, Setting, Summary, Watch, door, packets, responder, upstream};
+use super::{Credential, ServeError, Setting, Summary, Trusted, Watch, door, upstream};
+#[cfg(target_os = "linux")]
+use super::{Inside, packets, responder};
 use crate::audit::{EventSource, Told};
-use crate::linux::serving;
 
 /// How long what was sent before the sandbox ended may take to be passed on.
 const LAST: Duration = Duration::from_secs(2);
@@ -48,6 +55,8 @@ pub(super) struct Server {
     pub(super) dialer: Dialer,
     pub(super) limits: Limits,
     pub(super) proxy: SocketAddrV4,
+    /// What a program must show to be served by the proxy.
+    pub(super) credential: Option<Credential>,
     pub(super) pipes: Pipes,
     pub(super) ending: Ending,
     pub(super) report: Report,
@@ -64,14 +73,72 @@ pub(super) enum NotAllowed {
     Failed(Failure),
 }
 
-/// Serves until the watch ends.
+/// Serves what was made inside until the watch ends.
+#[cfg(target_os = "linux")]
 pub(super) fn serve(
     setting: Setting,
     inside: Inside,
     events: &mut dyn FnMut(&Told),
     watch: &mut dyn Watch,
 ) -> Result<Summary, ServeError> {
-    let error = |doing| move |error| ServeError { doing, error };
+    run(setting, events, watch, |server, most| {
+        let backlog = inside.listener.try_clone().map_err(error("accept connections"))?;
+        let listener = listener(inside.listener).map_err(error("accept connections"))?;
+        let udp = socket(inside.resolver_udp).map_err(error("answer questions for names"))?;
+        let tcp = self::listener(inside.resolver_tcp).map_err(error("answer questions for names"))?;
+        crate::linux::serving::confine()
+            .map_err(|refused| error("give up rights")(io::Error::other(refused.to_string())))?;
+        let packets = inside.log.map(|log| {
+            let server = server.clone();
+            tokio::task::spawn_local(async move {
+                // A log that cannot be read any more tells nothing more.
+                let _ = packets::told(server, log).await;
+            })
+        });
+        let mut tasks = vec![
+            tokio::task::spawn_local(accept(server.clone(), listener, most, Rc::new(Kernel))),
+            tokio::task::spawn_local(responder::by_udp(server.clone(), Rc::new(udp))),
+            tokio::task::spawn_local(responder::by_tcp(server.clone(), tcp)),
+        ];
+        tasks.extend(packets);
+        Ok(Begun { backlog, tasks })
+    })
+}
+
+/// Serves a listener that everything takes for its proxy, until the watch ends.
+pub(super) fn serve_as_proxy(
+    setting: Setting,
+    listener: OwnedFd,
+    events: &mut dyn FnMut(&Told),
+    watch: &mut dyn Watch,
+) -> Result<Summary, ServeError> {
+    run(setting, events, watch, |server, most| {
+        let backlog = listener.try_clone().map_err(error("accept connections"))?;
+        let listener = self::listener(listener).map_err(error("accept connections"))?;
+        let origins = Rc::new(Listener(SocketAddr::V4(server.proxy)));
+        let tasks = vec![tokio::task::spawn_local(accept(server.clone(), listener, most, origins))];
+        Ok(Begun { backlog, tasks })
+    })
+}
+
+/// What serves.
+struct Begun {
+    /// The listener, to see whether anybody waits at it.
+    backlog: OwnedFd,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+fn error(doing: &'static str) -> impl FnOnce(io::Error) -> ServeError {
+    move |error| ServeError { doing, error }
+}
+
+/// Serves by what is begun, until the watch ends.
+fn run(
+    setting: Setting,
+    events: &mut dyn FnMut(&Told),
+    watch: &mut dyn Watch,
+    begin: impl FnOnce(&Rc<Server>, u64) -> Result<Begun, ServeError>,
+) -> Result<Summary, ServeError> {
     let most = raise_files() / OF_EACH;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -82,18 +149,7 @@ pub(super) fn serve(
     let server = Rc::new(Server::new(setting, Source::System));
     let local = LocalSet::new();
     let served = local.block_on(&runtime, async {
-        let backlog = inside.listener.try_clone().map_err(error("accept connections"))?;
-        let listener = listener(inside.listener).map_err(error("accept connections"))?;
-        let udp = socket(inside.resolver_udp).map_err(error("answer questions for names"))?;
-        let tcp = self::listener(inside.resolver_tcp).map_err(error("answer questions for names"))?;
-        serving::confine()
-            .map_err(|refused| error("give up rights")(io::Error::other(refused.to_string())))?;
-        let packets = inside.log.map(|log| tokio::task::spawn_local(packets::told(server.clone(), log)));
-        let serving = [
-            tokio::task::spawn_local(accept(server.clone(), listener, most, Rc::new(Kernel))),
-            tokio::task::spawn_local(responder::by_udp(server.clone(), Rc::new(udp))),
-            tokio::task::spawn_local(responder::by_tcp(server.clone(), tcp)),
-        ];
+        let Begun { backlog, tasks } = begin(&server, most)?;
         let watched = watched(watch);
         let mut watched = std::pin::pin!(watched);
         loop {
@@ -114,8 +170,7 @@ pub(super) fn serve(
             server.all_closed().await;
         };
         let _ = timeout(LAST, rest).await;
-        serving.iter().for_each(tokio::task::JoinHandle::abort);
-        packets.iter().for_each(tokio::task::JoinHandle::abort);
+        tasks.iter().for_each(JoinHandle::abort);
         Ok(())
     });
     drop(local);
@@ -173,9 +228,13 @@ impl Drop for Open {
 
 impl Server {
     pub(super) fn new(setting: Setting, source: Source) -> Server {
-        let Setting { policy, world, network, callers } = setting;
+        let Setting { policy, world, network, callers, trusted, credential } = setting;
         let limits = Limits::of(&policy, world.platform);
-        let trust = if upstream::any_secure(&policy, &callers) { Trust::of_the_host() } else { None };
+        let trust = match trusted {
+            _ if !upstream::any_secure(&policy, &callers) => None,
+            Trusted::OfTheHost => Trust::of(&Certificates::of_the_host()),
+            Trusted::These(certificates) => Trust::of(&certificates),
+        };
         let resolver = Resolver::new(source);
         Server {
             judge: Judge { policy, world },
@@ -183,6 +242,7 @@ impl Server {
             dialer: Dialer { resolver, callers, trust, limit: limits.connect },
             limits,
             proxy: network.proxy,
+            credential,
             pipes: Pipes::default(),
             ending: Ending::default(),
             report: Report::default(),
@@ -238,6 +298,13 @@ impl Server {
         }
     }
 
+    /// Somebody took this for a proxy and did not show the credential of the run.
+    pub(super) fn unknown(&self) {
+        let why = "whoever asked did not show the credential of this run";
+        let refusal = Refusal::closed("connect", "the proxy of this run".to_owned(), why);
+        self.refused(EventSource::Proxy, &refusal);
+    }
+
     pub(super) fn refused(&self, source: EventSource, refusal: &Refusal) {
         self.report.refused(&self.judge.policy, source, refusal);
     }
@@ -247,6 +314,7 @@ impl Server {
     }
 
     /// Who answers for the names of the outside.
+    #[cfg(target_os = "linux")]
     pub(super) fn nameservers(&self) -> Vec<std::net::SocketAddr> {
         match &self.dialer.resolver.source {
             Source::System => responder::nameservers(),
@@ -268,6 +336,7 @@ fn listener(descriptor: OwnedFd) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
+#[cfg(target_os = "linux")]
 fn socket(descriptor: OwnedFd) -> io::Result<UdpSocket> {
     let socket = StdSocket::from(descriptor);
     socket.set_nonblocking(true)?;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
+use super::credential::Credential;
 use super::destination::{Host, NoTarget, Target};
 
 /// Which version a program speaks.
@@ -61,15 +62,41 @@ pub(super) enum Answer {
     NoKind,
 }
 
-/// Reads a request.
+/// Why there is no request.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotAsked {
+    /// The connection broke, or what was sent is not SOCKS.
+    #[error("{0}")]
+    Broken(#[from] io::Error),
+    /// Who asks does not show the credential; that has been answered.
+    #[error("it shows no credential of this run")]
+    Unknown,
+}
+
+/// Reads a request; where there is a credential, only one from somebody who shows it.
 ///
 /// # Errors
-/// The connection broke, or what was sent is not SOCKS.
-pub(super) async fn read(stream: &mut BufReader<impl AsyncRead + AsyncWrite + Unpin>) -> io::Result<Asked> {
-    match stream.read_u8().await? {
-        4 => four(stream).await,
-        5 => five(stream).await,
-        _ => Err(io::ErrorKind::InvalidData.into()),
+/// There is none that may be answered.
+pub(super) async fn read(
+    stream: &mut BufReader<impl AsyncRead + AsyncWrite + Unpin>,
+    credential: Option<&Credential>,
+) -> Result<Asked, NotAsked> {
+    match (stream.read_u8().await?, credential) {
+        (4, None) => Ok(four(stream).await?),
+        // Version 4 has no password.
+        (4, Some(_)) => {
+            stream.write_all(&answer(Version::Four, &[], Answer::Refused)).await?;
+            Err(NotAsked::Unknown)
+        }
+        (5, None) => Ok(five(stream, &OPEN).await?),
+        (5, Some(own)) => {
+            let asked = five(stream, &Method { number: 2, own: Some(own) }).await;
+            asked.map_err(|error| match error.kind() {
+                io::ErrorKind::PermissionDenied => NotAsked::Unknown,
+                _ => NotAsked::Broken(error),
+            })
+        }
+        _ => Err(NotAsked::Broken(io::ErrorKind::InvalidData.into())),
     }
 }
 
@@ -97,23 +124,39 @@ async fn four(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Asked> {
     }
 }
 
+/// How who asks shows who that is.
+struct Method<'a> {
+    number: u8,
+    own: Option<&'a Credential>,
+}
+
 /// No name and no password are wanted.
+const OPEN: Method<'_> = Method { number: 0, own: None };
 const METHOD: &[u8] = &[5, 0];
 
-async fn five(stream: &mut BufReader<impl AsyncRead + AsyncWrite + Unpin>) -> io::Result<Asked> {
+async fn five(
+    stream: &mut BufReader<impl AsyncRead + AsyncWrite + Unpin>,
+    method: &Method<'_>,
+) -> io::Result<Asked> {
     let count = stream.read_u8().await?;
     let mut methods = vec![0; usize::from(count)];
     stream.read_exact(&mut methods).await?;
-    if !methods.contains(&0) {
+    if !methods.contains(&method.number) {
         stream.write_all(&[5, 0xff]).await?;
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    // A program that has not waited for this gets it with the answer.
-    let owed: &[u8] = if stream.buffer().is_empty() {
-        stream.write_all(METHOD).await?;
-        &[]
-    } else {
-        METHOD
+    let owed: &[u8] = match method.own {
+        Some(own) => {
+            stream.write_all(&[5, method.number]).await?;
+            log_in(stream, own).await?;
+            &[]
+        }
+        None if stream.buffer().is_empty() => {
+            stream.write_all(METHOD).await?;
+            &[]
+        }
+        // A program that has not waited for this gets it with the answer.
+        None => METHOD,
     };
     let mut head = [0; 4];
     stream.read_exact(&mut head).await?;
@@ -141,6 +184,25 @@ async fn five(stream: &mut BufReader<impl AsyncRead + AsyncWrite + Unpin>) -> io
     };
     let port = stream.read_u16().await?;
     asked(target(host, port, command))
+}
+
+/// Reads a user and a password (RFC 1929), and lets only this run's pass.
+async fn log_in(
+    stream: &mut BufReader<impl AsyncRead + AsyncWrite + Unpin>,
+    own: &Credential,
+) -> io::Result<()> {
+    if stream.read_u8().await? != 1 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut shown = [Vec::new(), Vec::new()];
+    for text in &mut shown {
+        text.resize(usize::from(stream.read_u8().await?), 0);
+        stream.read_exact(text).await?;
+    }
+    let [user, password] = shown;
+    let is_own = own.is(&user, &password);
+    stream.write_all(&[1, u8::from(!is_own)]).await?;
+    if is_own { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
 fn target(host: Host, port: u16, command: u8) -> Result<Target, (String, Problem)> {

@@ -5,6 +5,12 @@ use std::os::fd::{AsFd, AsRawFd};
 /// Bytes; enough to keep a fast connection busy.
 static MOST: libc::c_int = 128 * 1024;
 
+#[cfg(not(target_os = "macos"))]
+use libc::TCP_NOTSENT_LOWAT;
+/// As `netinet/tcp.h` of macOS has it; the `libc` crate does not name it there.
+#[cfg(target_os = "macos")]
+const TCP_NOTSENT_LOWAT: libc::c_int = 0x201;
+
 /// Makes a connection take no more than a little that it has not sent yet (`TCP_NOTSENT_LOWAT`, tcp(7)).
 ///
 /// The kernel's memory for connections is one for the whole machine. Without this each takes megabytes of it for a peer
@@ -17,7 +23,7 @@ pub(super) fn keep_little_unsent(connection: &impl AsFd) {
         libc::setsockopt(
             connection,
             libc::IPPROTO_TCP,
-            libc::TCP_NOTSENT_LOWAT,
+            TCP_NOTSENT_LOWAT,
             (&raw const MOST).cast(),
             size_of_val(&MOST) as libc::socklen_t,
         );

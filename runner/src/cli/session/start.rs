@@ -22,7 +22,9 @@ pub(in crate::cli) fn start(start: &SessionStart, screen: Screen) -> anyhow::Res
         None => free_name(&folder)?,
     };
     check_name(&name)?;
-    let Some(prepared) = run::prepare(&start.chosen, BackendName::Native, start.log.as_deref(), screen)?
+    let offered = std::collections::BTreeSet::new();
+    let Some(prepared) =
+        run::prepare(&start.chosen, BackendName::Native, start.log.as_deref(), &offered, screen)?
     else {
         return Ok(FAILED);
     };

@@ -39,7 +39,7 @@ pub(super) async fn connect(link: &mut Link, target: &Target, login: Option<&Log
 }
 
 /// The value that tells who asks.
-pub(super) fn basic(login: &Login) -> String {
+pub(in crate::proxy) fn basic(login: &Login) -> String {
     format!("Basic {}", base64(&[login.user.as_slice(), b":", login.password.as_slice()].concat()))
 }
 

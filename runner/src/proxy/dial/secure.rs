@@ -5,12 +5,26 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::super::link::Link;
 
-/// The certificates that the host trusts, read once.
+/// Certificates that are trusted, in DER.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificates(Vec<Vec<u8>>);
+
+impl Certificates {
+    /// Those of the system, and of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+    #[must_use]
+    pub fn of_the_host() -> Certificates {
+        let found = rustls_native_certs::load_native_certs().certs;
+        Certificates(found.iter().map(|certificate| certificate.as_ref().to_vec()).collect())
+    }
+}
+
+/// The certificates that are trusted, read once.
 pub(in crate::proxy) struct Trust(TlsConnector);
 
 impl std::fmt::Debug for Trust {
@@ -20,10 +34,10 @@ impl std::fmt::Debug for Trust {
 }
 
 impl Trust {
-    /// Those of the system, and of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
-    pub(in crate::proxy) fn of_the_host() -> Option<Trust> {
+    /// These certificates.
+    pub(in crate::proxy) fn of(certificates: &Certificates) -> Option<Trust> {
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots.add_parsable_certificates(certificates.0.iter().map(|bytes| bytes.as_slice().into()));
         Trust::new(roots)
     }
 

@@ -19,7 +19,7 @@ use super::super::origin::Origins;
 use super::super::resolve::Source;
 use super::super::server::{Server, accept};
 use super::super::testing::policy;
-use super::super::{Callers, Setting};
+use super::super::{Callers, Setting, Trusted};
 use crate::audit::Event;
 
 /// Runs a test that spawns tasks.
@@ -76,7 +76,14 @@ impl Scene {
             environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         });
         let world = World::test_default(Platform::Linux);
-        let setting = Setting { policy: policy(given.rules), world, network, callers };
+        let setting = Setting {
+            policy: policy(given.rules),
+            world,
+            network,
+            callers,
+            trusted: Trusted::OfTheHost,
+            credential: None,
+        };
         let nameservers = given.nameserver.into_iter().collect();
         let server = Rc::new(Server::new(setting, Source::Table(hosts, nameservers)));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
