@@ -76,10 +76,14 @@ fn hold(limit: &Limit, host: &Host, network: &NetworkPlan, report: &mut Report) 
         LimitKind::Memory => {
             report.weaker(
                 Cause::Mechanism,
-                "nothing holds the limit {}: it needs a delegated control group",
+                "the limit {} holds for each process and not for all of them together, and not for memory that is shared",
                 name,
             );
-            return None;
+            report.stricter(
+                "the limit {} counts what a process has reserved to write to, touched or not",
+                name,
+            );
+            LimitMechanism::Rlimit
         }
         LimitKind::Processes if host.person.uid != 0 => LimitMechanism::Rlimit,
         LimitKind::Processes if host.features.pid_max.is_yes() => LimitMechanism::PidMax,

@@ -152,6 +152,7 @@ fn script(artifact: &Artifact, plan: &LinuxPlan, list: &List) -> Vec<u8> {
             LimitKind::Cpu => format!("ulimit -t {}\n", limit.amount.div_ceil(1000)),
             LimitKind::Files => format!("ulimit -n {}\n", limit.amount),
             LimitKind::FileSize => format!("ulimit -f {}\n", limit.amount.div_ceil(1024)),
+            LimitKind::Memory => format!("ulimit -d {}\n", limit.amount.div_ceil(1024)),
             _ => continue,
         });
     }

@@ -86,7 +86,8 @@ pub(super) fn resource(limit: &LimitPlan) -> Result<(u32, u64), Error> {
     Ok(match limit.kind {
         // Seconds; a part of one is rounded up.
         LimitKind::Cpu => (libc::RLIMIT_CPU, limit.amount.div_ceil(1000)),
-        LimitKind::Memory => (libc::RLIMIT_AS, limit.amount),
+        // Not the whole address space, of which Node, Go and the JVM reserve far more than they ever use.
+        LimitKind::Memory => (libc::RLIMIT_DATA, limit.amount),
         LimitKind::Processes => (libc::RLIMIT_NPROC, limit.amount),
         LimitKind::Files => (libc::RLIMIT_NOFILE, limit.amount),
         LimitKind::FileSize => (libc::RLIMIT_FSIZE, limit.amount),
