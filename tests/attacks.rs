@@ -4,6 +4,8 @@
 #[allow(dead_code, unused_imports)]
 mod harness;
 
+#[path = "attacks/table.rs"]
+mod table;
 #[path = "attacks/together.rs"]
 mod together;
 
@@ -13,5 +15,6 @@ fn main() -> ExitCode {
     let mut suite = harness::Suite::new("attacks");
     suite.add_cases("attacks/cases");
     together::add(&mut suite);
+    table::add(&mut suite, harness::groups("attacks/cases"));
     suite.run()
 }

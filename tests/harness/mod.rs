@@ -16,10 +16,11 @@ mod suite;
 mod terminal;
 mod tree;
 
+pub use case::{Control, Expect, Group};
 pub use exec::{Ending, Finished, Start};
 pub use leftovers::World;
 pub use person::Person;
 pub use scene::{Ground, Scene};
-pub use suite::Suite;
+pub use suite::{Suite, groups};
 pub use terminal::Terminal;
 pub use tree::Tree;

@@ -37,14 +37,7 @@ impl Suite {
 
     /// Adds the cases of every file in a directory below `tests`.
     pub fn add_cases(&mut self, directory: &str) {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(directory);
-        let mut files: Vec<PathBuf> =
-            fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.sort();
-        for file in files {
-            let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-            let group: Group = serde_yaml::from_str(&fs::read_to_string(&file).unwrap())
-                .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        for (name, group) in groups(directory) {
             let group = Arc::new(group);
             for index in 0..group.cases.len() {
                 let case = &group.cases[index];
@@ -121,6 +114,20 @@ impl Suite {
         self.told.iter().for_each(|line| eprintln!("{line}"));
         libtest_mimic::run(&self.arguments, self.trials).exit_code()
     }
+}
+
+/// The groups of cases in a directory below `tests`, with the names of their files, in the order of these.
+pub fn groups(directory: &str) -> Vec<(String, Group)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(directory);
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let read = |file: PathBuf| {
+        let group = serde_yaml::from_str(&fs::read_to_string(&file).unwrap())
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        (file.file_stem().unwrap().to_string_lossy().into_owned(), group)
+    };
+    files.into_iter().map(read).collect()
 }
 
 fn is_there(program: &str) -> bool {
