@@ -3,6 +3,7 @@
 //! Every target for Linux (native, bwrap, Landlock alone) is made from this one plan.
 
 pub mod bwrap;
+pub mod overlay;
 
 mod network;
 mod text;
@@ -129,6 +130,44 @@ pub enum Mount {
         /// Which of them.
         file: NamesFile,
     },
+    /// A layer over a directory of the host: it takes what is written, and the host's files stay as they are. What comes
+    /// of both lies nowhere inside by itself; [`Mount::Overlaid`] mounts parts of it.
+    Layer {
+        /// The directory of the host, with nothing mounted below it.
+        over: AbsolutePath,
+        /// Where the layer lies.
+        keep: Keep,
+        /// The mode of the directory as it is seen.
+        mode: u32,
+    },
+    /// A tree or a file as a layer shows it.
+    Overlaid {
+        /// The directory that the layer is over.
+        over: AbsolutePath,
+        /// Where: the place of what is shown, too.
+        at: AbsolutePath,
+        /// Whether it is a directory or a file.
+        kind: TreeKind,
+        /// Whether it may be written.
+        writing: Writing,
+        /// Whether what lies there may be executed.
+        executing: Executing,
+        /// The rules it is there for.
+        rules: Vec<RuleId>,
+    },
+    /// A copy of a file of the host, which takes what is written to it.
+    Copy {
+        /// Where, and what is copied.
+        at: AbsolutePath,
+        /// Where the copy lies.
+        keep: Keep,
+        /// The mode of the file.
+        mode: u32,
+        /// Whether it may be executed.
+        executing: Executing,
+        /// The rules it is there for.
+        rules: Vec<RuleId>,
+    },
     /// An empty file system of this run alone, gone at its end.
     Private {
         /// Where.
@@ -138,6 +177,16 @@ pub enum Mount {
         /// Whether what lies there may be executed.
         executing: Executing,
     },
+}
+
+/// Where what is written over the host's files lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// In memory, until the run ends.
+    Run,
+    /// In a directory of fence's state (a file, for a copy), which is nowhere inside.
+    Kept(AbsolutePath),
 }
 
 /// A file that programs resolve names by.

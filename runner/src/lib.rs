@@ -18,6 +18,8 @@ pub mod load;
 pub mod macos;
 #[allow(unsafe_code)]
 pub mod memory;
+#[cfg(target_os = "linux")]
+pub mod overlay;
 pub mod preflight;
 pub mod printer;
 pub mod proxy;

@@ -166,6 +166,13 @@ impl Builder {
                 self.seals.push(at.clone());
             }
             Mount::Names { at, file } => self.file(at, 0o444, Content::Names(*file)),
+            // Nobody gives it layers; without them nothing is written.
+            Mount::Layer { .. } => {}
+            Mount::Overlaid { at, .. } | Mount::Copy { at, .. } => {
+                self.words(&["--ro-bind"]);
+                self.path(at);
+                self.path(at);
+            }
             Mount::Private { at, mode, .. } => {
                 self.mode(*mode);
                 self.words(&["--tmpfs"]);

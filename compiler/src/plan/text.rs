@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::{
-    AddressBlock, CallRule, Condition, Devices, Executing, LandlockRule, LimitMechanism, LinuxPlan, MaskKind,
-    Mediated, MemfdPlan, Mount, NameBlock, NetworkPlan, ProcKind, TerminalPlan, TreeKind, Writing,
+    AddressBlock, CallRule, Condition, Devices, Executing, Keep, LandlockRule, LimitMechanism, LinuxPlan,
+    MaskKind, Mediated, MemfdPlan, Mount, NameBlock, NetworkPlan, ProcKind, TerminalPlan, TreeKind, Writing,
 };
 use crate::bytes;
 use crate::fidelity::limit_name;
@@ -96,10 +96,31 @@ fn mount_line(mount: &Mount, policy: &Policy) -> String {
             format!("dev       {at} (minimal{more})")
         }
         Mount::Names { at, .. } => format!("names     {at} (fence's own)"),
+        Mount::Layer { over, keep, .. } => format!("layer     over {over} ({})", kept(keep)),
+        Mount::Overlaid { over, at, kind, writing, executing, rules } => {
+            let mut how = vec![if *writing == Writing::Allowed { "read-write" } else { "read-only" }];
+            if *executing == Executing::Refused {
+                how.push("noexec");
+            }
+            let what = if *kind == TreeKind::Directory { "tree     " } else { "file     " };
+            format!("{what} {at} ({}, by the layer over {over}){}", how.join(", "), by(rules, policy))
+        }
+        Mount::Copy { at, keep, executing, rules, .. } => {
+            let how = if *executing == Executing::Refused { "read-write, noexec" } else { "read-write" };
+            format!("copy      {at} ({how}; {}){}", kept(keep), by(rules, policy))
+        }
         Mount::Private { at, executing, .. } => {
             let how = if *executing == Executing::Refused { "empty, noexec" } else { "empty" };
             format!("private   {at} ({how})")
         }
+    }
+}
+
+/// Where what is written goes.
+fn kept(keep: &Keep) -> String {
+    match keep {
+        Keep::Run => "what is written is gone at the end".to_owned(),
+        Keep::Kept(place) => format!("what is written is kept in {place}"),
     }
 }
 

@@ -98,6 +98,9 @@ impl<'a> Model<'a> {
                 );
                 matches!(&before, Seen::Host { entry: Entry::Directory, writing: Writing::Allowed, .. })
             }
+            Mount::Layer { .. } | Mount::Overlaid { .. } | Mount::Copy { .. } => {
+                panic!("{mount:?}: nothing was asked to be under a layer")
+            }
             Mount::Names { .. } => {
                 can_be_made
                     || matches!(before, Seen::Host { entry: Entry::File, .. })
@@ -223,6 +226,9 @@ fn at(mount: &Mount) -> &AbsolutePath {
         | Mount::Proc { at, .. }
         | Mount::Dev { at, .. }
         | Mount::Names { at, .. }
+        | Mount::Layer { over: at, .. }
+        | Mount::Overlaid { at, .. }
+        | Mount::Copy { at, .. }
         | Mount::Private { at, .. } => at,
     }
 }

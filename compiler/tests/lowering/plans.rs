@@ -56,6 +56,11 @@ fn mount_line(mount: &Mount) -> String {
         Mount::Dev { at, devices } => format!("dev {at} {devices:?}"),
         Mount::Names { at, file } => format!("names {at} {file:?}"),
         Mount::Private { at, mode, executing } => format!("private {at} {mode:04o} {executing:?}"),
+        Mount::Layer { over, .. } => format!("layer over {over}"),
+        Mount::Overlaid { at, over, writing, executing, rules: by, .. } => {
+            format!("overlaid {at} by {over} {writing:?} {executing:?}{}", rules(by))
+        }
+        Mount::Copy { at, executing, rules: by, .. } => format!("copy {at} {executing:?}{}", rules(by)),
     }
 }
 

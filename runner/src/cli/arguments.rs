@@ -98,6 +98,9 @@ pub(super) enum Word {
     /// Keep a sandbox for many commands: start it, run commands in it, list, stop
     #[cfg(target_os = "linux")]
     Session(Session),
+    /// Show, carry over or drop what runs wrote to an overlay
+    #[cfg(target_os = "linux")]
+    Overlay(Overlay),
     /// Show what this machine offers to a sandbox, what it lacks, and how to mend it
     Doctor(Doctor),
     /// Print the JSON Schemas of policies and artifacts
@@ -184,6 +187,10 @@ pub(super) struct Run {
     /// Show each refusal as it happens: the rule, and what would allow it
     #[arg(short, long, help_heading = "Output")]
     pub monitor: bool,
+    /// Write to an overlay instead of the host's files: `tmp`, which is gone at the end, or one that is kept
+    /// under a name (fence overlay)
+    #[arg(long, value_name = "NAME", help_heading = "Command")]
+    pub overlay: Option<String>,
     /// Run nothing: print what would be run, and what would hold for it
     #[arg(long, help_heading = "Command")]
     pub dry_run: bool,
@@ -547,6 +554,36 @@ pub(super) struct SessionList {}
 #[derive(Clone, Debug, Args)]
 pub(super) struct SessionStop {
     /// The sessions
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+}
+
+/// `fence overlay`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = teaching::OVERLAY, disable_help_subcommand = true, subcommand_value_name = "WORD", subcommand_help_heading = "Words")]
+pub(super) struct Overlay {
+    /// Which word.
+    #[command(subcommand)]
+    pub word: OverlayWord,
+}
+
+/// The words of `fence overlay`.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum OverlayWord {
+    /// List your overlays: name, when it was last used, what it is over
+    List(OverlayList),
+    /// Drop overlays, with everything that was written to them
+    Discard(OverlayDiscard),
+}
+
+/// `fence overlay list`
+#[derive(Clone, Debug, Args)]
+pub(super) struct OverlayList {}
+
+/// `fence overlay discard`
+#[derive(Clone, Debug, Args)]
+pub(super) struct OverlayDiscard {
+    /// The overlays
     #[arg(value_name = "NAME", required = true)]
     pub names: Vec<String>,
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use fence_compiler::artifact::{ARTIFACT_VERSION, Artifact, differences};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::fidelity::{Enforcement, Level};
+use fence_compiler::host::Files;
 use fence_compiler::policy::{Effect, Policy};
 use fence_compiler::resolve::{Request, resolve};
 use fence_compiler::source::Sources;
@@ -18,7 +19,7 @@ use super::run::{Prepared, shown, surroundings, tell_findings};
 use super::screen::{Screen, Verbosity};
 use super::{fidelity, own};
 use crate::audit::visible;
-use crate::host::{ProbedFiles, Surroundings};
+use crate::host::Surroundings;
 use crate::load::{Library, spelled};
 use crate::printer;
 
@@ -31,6 +32,7 @@ pub(super) fn prepare(
     file: &Path,
     also_protected: Vec<AbsolutePath>,
     offered: &BTreeSet<u16>,
+    files: &mut dyn Files,
     screen: Screen,
 ) -> anyhow::Result<Option<Prepared>> {
     let artifact = read(file)?;
@@ -40,7 +42,7 @@ pub(super) fn prepare(
     refuse_without_nevers(&place, &policy, file)?;
     let named = spelled(file, &place.cwd).into_iter();
     let host = host(&place, &policy, also_protected.into_iter().chain(named).collect());
-    let compiled = own::compile_to_run(policy, host, &mut ProbedFiles, offered)?;
+    let compiled = own::compile_to_run(policy, host, files, offered)?;
     if !tell_findings(&compiled.diagnostics, &Sources::default(), screen) {
         return Ok(None);
     }

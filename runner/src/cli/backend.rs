@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 use fence_compiler::diagnostic::{Code, Diagnostic, Severity};
-use fence_compiler::host::Host;
+use fence_compiler::host::{Files, Host};
 #[cfg(target_os = "linux")]
 use fence_compiler::lower::landlock::own_tmp;
 #[cfg(target_os = "linux")]
@@ -98,14 +98,15 @@ pub(super) fn choose(
     policy: &Policy,
     host: &Host,
     offered: &BTreeSet<u16>,
+    files: &mut dyn Files,
     screen: Screen,
 ) -> anyhow::Result<Chosen> {
     match asked {
-        BackendName::Native => native(policy, host, offered),
+        BackendName::Native => native(policy, host, offered, files),
         BackendName::Bwrap => bwrap(policy, host).map_err(|why| anyhow::anyhow!("no bubblewrap: {why}")),
         BackendName::Landlock => landlock(policy, host).map_err(|why| anyhow::anyhow!(why)),
         BackendName::Auto => {
-            let chosen = native(policy, host, offered)?;
+            let chosen = native(policy, host, offered, files)?;
             let missing = lacking(&chosen.lowered.diagnostics).map(|found| found.message.clone());
             Ok(match missing.and_then(|missing| fall_back(&missing, policy, host, screen)) {
                 Some(other) => other,
@@ -157,8 +158,13 @@ fn lacking(diagnostics: &[Diagnostic]) -> Option<&Diagnostic> {
     diagnostics.iter().find(|found| found.code == Code::MechanismMissing)
 }
 
-fn native(policy: &Policy, host: &Host, offered: &BTreeSet<u16>) -> anyhow::Result<Chosen> {
-    Ok(Chosen { backend: Backend::Native, lowered: lower_to_run(policy, host, &mut ProbedFiles, offered)? })
+fn native(
+    policy: &Policy,
+    host: &Host,
+    offered: &BTreeSet<u16>,
+    files: &mut dyn Files,
+) -> anyhow::Result<Chosen> {
+    Ok(Chosen { backend: Backend::Native, lowered: lower_to_run(policy, host, files, offered)? })
 }
 
 /// The search path for fence's own use: the caller's.

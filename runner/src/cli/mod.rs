@@ -14,6 +14,9 @@ mod fidelity;
 mod fmt;
 mod help;
 mod json;
+mod overlaid;
+#[cfg(target_os = "linux")]
+mod overlay;
 mod own;
 mod policies;
 mod policy;
@@ -159,6 +162,8 @@ fn done(cli: Cli) -> u8 {
             let failed = if session.runs() { run::FAILED } else { UNABLE };
             (session::session(&session, screen), failed)
         }
+        #[cfg(target_os = "linux")]
+        Word::Overlay(overlay) => (overlay::overlay(&overlay, screen), UNABLE),
         Word::Completions(completions) => (completions::completions(&completions, screen), UNABLE),
         Word::Help(help) => (help::help(&help, screen), UNABLE),
     };

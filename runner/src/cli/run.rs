@@ -11,7 +11,7 @@ use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
 use fence_compiler::diagnostic::{Diagnostic, Severity, render};
 use fence_compiler::fidelity::Enforcement;
-use fence_compiler::host::Host;
+use fence_compiler::host::{Files, Host};
 use fence_compiler::plan::EnvironmentPlan;
 use fence_compiler::policy::Policy;
 use fence_compiler::question::{Question, Reason, Verdict};
@@ -20,6 +20,7 @@ use fence_compiler::source::Sources;
 use super::arguments::{BackendName, Chosen as ChosenPolicy, Run};
 use super::backend::{self, Backend, Chosen};
 use super::fidelity::Accepted;
+use super::overlaid::Overlay;
 use super::policy::{How, enter, has_errors, load, refuse_home_in_tmp, refuse_wide_workspace};
 use super::record::{Live, Record};
 use super::remedy;
@@ -47,21 +48,32 @@ const NOT_FOUND: u8 = 127;
 /// Runs a command under a policy, and exits as it does.
 pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
     let offered = own::offered(&arguments.publish)?;
+    let overlay = Overlay::asked(arguments)?;
+    let mut files = overlay.files();
     let prepared = match &arguments.artifact {
         Some(file) => {
             if let Some(directory) = &arguments.chosen.changes.directory {
                 enter(directory)?;
             }
-            artifact::prepare(file, protected_log(arguments.written_log())?, &offered, screen)?
+            artifact::prepare(file, protected_log(arguments.written_log())?, &offered, files.seen(), screen)?
         }
-        None => prepare(&arguments.chosen, arguments.backend, arguments.written_log(), &offered, screen)?,
+        None => prepare(
+            &arguments.chosen,
+            overlay.backend(arguments.backend)?,
+            arguments.written_log(),
+            &offered,
+            files.seen(),
+            screen,
+        )?,
     };
     let Some(prepared) = prepared else { return Ok(FAILED) };
     // The end of the process frees it sooner than it could be taken apart.
     let mut prepared = ManuallyDrop::new(prepared);
+    overlay.put_under(&mut prepared.plan)?;
     tell_before(&prepared, screen);
+    overlay.tell(screen);
     let record = Record::new(&prepared, arguments, screen)?;
-    let started = Started { prepared: &prepared, arguments, screen, record, published: None };
+    let started = Started { prepared: &prepared, arguments, overlay, screen, record, published: None };
     let code = started.run();
     // What it has made in the file system does not end with the process.
     prepared.backend = Backend::Native;
@@ -92,6 +104,7 @@ pub(super) fn prepare(
     backend: BackendName,
     log: Option<&Path>,
     offered: &BTreeSet<u16>,
+    files: &mut dyn Files,
     screen: Screen,
 ) -> anyhow::Result<Option<Prepared>> {
     let loaded = load(&chosen.policy, &chosen.changes)?;
@@ -107,7 +120,7 @@ pub(super) fn prepare(
     }
     refuse_wide_workspace(&loaded.place, policy)?;
     let host = loaded.host(protected_log(log)?);
-    let Chosen { backend, lowered } = backend::choose(backend, policy, &host, offered, screen)?;
+    let Chosen { backend, lowered } = backend::choose(backend, policy, &host, offered, files, screen)?;
     refuse_home_in_tmp(&loaded.place, policy, &lowered.diagnostics)?;
     if !tell_findings(&lowered.diagnostics, sources, screen) {
         return Ok(None);
@@ -198,6 +211,7 @@ pub(super) fn tell_before(prepared: &Prepared, screen: Screen) {
 struct Started<'a> {
     prepared: &'a Prepared,
     arguments: &'a Run,
+    overlay: Overlay,
     screen: Screen,
     record: Record<'a>,
     /// The ports that are offered.
@@ -386,6 +400,7 @@ impl Started<'_> {
     }
 
     fn launch(mut self, command: &launch::Command) -> anyhow::Result<u8> {
+        self.overlay.make(&self.prepared.plan)?;
         let timings = if self.arguments.timings { Timings::On } else { Timings::Off };
         let options = Options { timings, standard: Standard::Released };
         let (outcome, measured) = match self.start(command, &options)? {
@@ -393,9 +408,10 @@ impl Started<'_> {
             Err(error) => {
                 if let Some(next) = self.fall_back(&error) {
                     tell_before(&next, self.screen);
-                    let Started { arguments, screen, .. } = self;
+                    let Started { arguments, overlay, screen, .. } = self;
                     let record = Record::new(&next, arguments, screen)?;
-                    return Started { prepared: &next, arguments, screen, record, published: None }.run();
+                    return Started { prepared: &next, arguments, overlay, screen, record, published: None }
+                        .run();
                 }
                 self.screen.say(&visible(&error.to_string()));
                 return Ok(u8::try_from(error.exit_code()).unwrap_or(FAILED));
@@ -421,6 +437,7 @@ impl Started<'_> {
         let Prepared { backend: Backend::Native, policy, host, .. } = self.prepared else { return None };
         if self.arguments.backend != BackendName::Auto
             || self.arguments.artifact.is_some()
+            || self.arguments.overlay.is_some()
             || !matches!(error, launch::Error::Namespaces { .. })
         {
             return None;

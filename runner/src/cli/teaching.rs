@@ -38,6 +38,16 @@ Exit status: the command's own; 125 when fence itself failed, 126 when the polic
 the command or it cannot be executed, 127 when it was not found, 124 when a time limit
 ended it, 128+N for a signal.";
 
+/// Of `fence overlay --help`.
+pub(super) const OVERLAY: &str = "\
+Examples:
+  fence run --overlay try -- make   writes go to the overlay `try`; it is made if there is none
+  fence overlay list
+  fence overlay discard try         drop it
+  fence run --overlay tmp -- make   writes are gone at the end
+
+Exit status: 0 done, 1 there is no overlay of that name, 2 could not.";
+
 /// Of `fence audit --help`.
 pub(super) const AUDIT: &str = "\
 Examples:

@@ -40,8 +40,7 @@ pub(super) const RESERVED: &[&str] = &[
 ];
 
 /// Those among them that this version does not have and that would run something.
-const LATER_RUNNING: &[&str] =
-    &["claude", "codex", "copilot", "cursor-agent", "gemini", "learn", "opencode", "overlay"];
+const LATER_RUNNING: &[&str] = &["claude", "codex", "copilot", "cursor-agent", "gemini", "learn", "opencode"];
 
 /// What a command line is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -241,12 +241,14 @@ fn identity(path: &AbsolutePath) -> Option<(u64, u64)> {
 fn of_the_host(path: &AbsolutePath, plan: &LinuxPlan) -> bool {
     let covering = plan.mounts.iter().rfind(|mount| match mount {
         Mount::Tree { at, .. }
+        | Mount::Overlaid { at, .. }
+        | Mount::Copy { at, .. }
         | Mount::Mask { at, .. }
         | Mount::Names { at, .. }
         | Mount::Private { at, .. }
         | Mount::Proc { at, .. }
         | Mount::Dev { at, .. } => path.is_within(at),
-        Mount::Directory { .. } | Mount::Link { .. } | Mount::Pin { .. } => false,
+        Mount::Directory { .. } | Mount::Link { .. } | Mount::Pin { .. } | Mount::Layer { .. } => false,
     });
     matches!(covering, Some(Mount::Tree { source, at, .. }) if source == at)
 }
@@ -258,6 +260,10 @@ fn mounted(path: &AbsolutePath, plan: &LinuxPlan) -> (bool, bool) {
         match mount {
             Mount::Tree { at, writing, .. } if path.is_within(at) => {
                 rights = (true, *writing == Writing::Allowed);
+            }
+            // The host's own file can be written by no mount.
+            Mount::Overlaid { at, .. } | Mount::Copy { at, .. } if path.is_within(at) => {
+                rights = (true, false);
             }
             Mount::Mask { at, .. }
             | Mount::Names { at, .. }

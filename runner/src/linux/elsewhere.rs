@@ -46,7 +46,7 @@ pub(super) fn places(table: &[u8]) -> Vec<AbsolutePath> {
 }
 
 /// The table of mounts. The kernel makes it anew for each read, so the first should be able to hold it.
-fn table() -> Vec<u8> {
+pub(super) fn table() -> Vec<u8> {
     let mut table = Vec::with_capacity(1 << 16);
     // INVARIANT: without /proc there is no sandbox: its first process writes to it.
     let _ = std::fs::File::open("/proc/self/mountinfo").and_then(|mut file| file.read_to_end(&mut table));
@@ -67,12 +67,14 @@ fn place(line: &[u8]) -> Option<AbsolutePath> {
 fn comes_inside(at: &AbsolutePath, mounts: &[Mount]) -> bool {
     let covering = mounts.iter().rfind(|mount| match mount {
         Mount::Tree { at: top, .. }
+        | Mount::Overlaid { at: top, .. }
+        | Mount::Copy { at: top, .. }
         | Mount::Mask { at: top, .. }
         | Mount::Names { at: top, .. }
         | Mount::Private { at: top, .. }
         | Mount::Proc { at: top, .. }
         | Mount::Dev { at: top, .. } => at.is_within(top),
-        Mount::Directory { .. } | Mount::Link { .. } | Mount::Pin { .. } => false,
+        Mount::Directory { .. } | Mount::Link { .. } | Mount::Pin { .. } | Mount::Layer { .. } => false,
     });
     matches!(covering, Some(Mount::Tree { .. }))
 }

@@ -109,6 +109,17 @@ fn explanation(operation: &Operation, errno: Errno) -> (String, String) {
         Operation::Directory { path, .. } | Operation::File { path, .. } | Operation::Link { path, .. } => {
             (format!("making `{}` inside", inside(path)), changed(path))
         }
+        Operation::Layer { lower, .. } => (format!("putting a layer over `{}`", shown(lower)), no_layer(lower, errno)),
+        Operation::Overlaid { at, .. } => (
+            format!("mounting `{}` as its layer shows it", inside(at.path())),
+            format!(
+                "the overlay has something else there than the host has: `fence overlay diff` shows what, and `fence overlay discard` drops it ({})",
+                changed(at.path())
+            ),
+        ),
+        Operation::Copy { source, .. } => {
+            (format!("copying `{}` for the overlay", shown(source)), missing(source, errno))
+        }
         Operation::Mask { at, .. } => (format!("covering `{}`", inside(at.path())), changed(at.path())),
         Operation::Pin { at } => (format!("keeping `{}` from being moved", inside(at)), changed(at)),
         Operation::New { filesystem: FileSystem::Processes, at, .. } => (
@@ -213,6 +224,24 @@ fn missing(source: &CStr, errno: Errno) -> String {
         }
         _ => "see `fence doctor`".to_owned(),
     }
+}
+
+/// Why there is no layer over a directory.
+fn no_layer(over: &CStr, errno: Errno) -> String {
+    let over = shown(over);
+    match errno {
+        Errno::EBUSY => "a run that uses this overlay has not ended yet: wait for it, or take another name".to_owned(),
+        Errno::EOPNOTSUPP => "what is written would lie on a file system without user attributes, which a layer needs (in memory: from Linux 6.6 on): keep the overlay under a name, with XDG_STATE_HOME on ext4, xfs or btrfs".to_owned(),
+        Errno::ENODEV => "this kernel has no overlayfs: `modprobe overlay`, or see `fence doctor`".to_owned(),
+        Errno::EPERM => "this kernel lets only root make layers: fence needs Linux 5.11 or later, see `fence doctor`".to_owned(),
+        Errno::ELOOP => format!("`{over}` and the state of fence lie within one another: use `--overlay tmp`, or set XDG_STATE_HOME to a directory outside of it"),
+        Errno::EINVAL => format!("something is mounted below `{over}`, or its file system or that of fence's state can be under no layer: run without `--overlay`, or set XDG_STATE_HOME to a directory on ext4, xfs or btrfs"),
+        _ => missing_layer(&over),
+    }
+}
+
+fn missing_layer(over: &str) -> String {
+    format!("`{over}` or the overlay's own directory changed meanwhile: run it again")
 }
 
 fn landlock_repair(errno: Errno) -> String {

@@ -31,6 +31,7 @@ pub(crate) use network::names_file;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 
+use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::plan::LinuxPlan;
 
 use crate::launch::{Arbiter, Attendant, Command, Error, Launcher, Options, Outcome, Timing};
@@ -58,6 +59,18 @@ pub fn run_attended(
     arbiter: Option<&mut dyn Arbiter>,
 ) -> Result<(Outcome, Vec<Timing>), Error> {
     parent::run(plan, command, options, attendant, arbiter)
+}
+
+/// Where something is mounted.
+pub(crate) fn mounted_places() -> Vec<AbsolutePath> {
+    elsewhere::places(&elsewhere::table())
+}
+
+/// Whether a directory of a layer hides what the host has at its place.
+pub(crate) fn is_opaque(directory: &AbsolutePath) -> bool {
+    let mut value = [0];
+    sys::attributes::get(&tree::absolute(directory), c"user.overlay.opaque", &mut value) == Ok(1)
+        && value == *b"y"
 }
 
 /// Asks the first process for sockets of the sandbox's own network.

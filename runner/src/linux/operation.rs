@@ -69,6 +69,12 @@ pub(super) enum Operation {
     Stored { name: CString, at: Place, attributes: Attributes },
     /// Mounts a directory or file of the store in the place of what the host has there.
     Mask { name: CString, at: Place },
+    /// Makes a file system of a directory of the host and one that lies over it, and mounts it in the store.
+    Layer { name: CString, lower: CString, upper: Upper, work: CString },
+    /// Mounts what lies below such a file system's place in the store.
+    Overlaid { source: CString, at: Place, attributes: Attributes },
+    /// Copies a file of the host to a file of the store.
+    Copy { source: CString, name: CString },
     /// Mounts a directory onto itself.
     Pin { at: CString },
     /// Mounts a new file system.
@@ -144,6 +150,15 @@ pub(super) enum Operation {
     ExecuteAsked,
     /// Executes the program: the last operation.
     Execute { program: CString, argv: Strings, environment: Strings },
+}
+
+/// Where the directory lies that takes what is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Upper {
+    /// In the store; so does the one to work in.
+    Stored(CString),
+    /// In fence's state; so does the one to work in.
+    Kept(CString),
 }
 
 /// Whether something has to succeed.
@@ -277,6 +292,14 @@ impl State {
                 let directory = self.stored(name, *attributes)?;
                 self.attach(directory, at)?;
             }
+            Operation::Layer { name, lower, upper, work } => self.layer(name, lower, upper, work)?,
+            Operation::Overlaid { source, at, attributes } => {
+                let shown = mount::open_beneath(self.store, source)?;
+                let tree = clone_from(shown, Depth::One)?;
+                mount::set_attributes(tree, *attributes, Depth::One)?;
+                self.attach(tree, at)?;
+            }
+            Operation::Copy { source, name } => mount::copy(source, self.store, name)?,
             Operation::Pin { at } => {
                 let place = mount::open_beneath(self.root, at)?;
                 let result =
@@ -423,6 +446,28 @@ impl State {
         let made = mount::clone_at(self.store, name)?;
         mount::set_attributes(made, attributes, Depth::One)?;
         Ok(made)
+    }
+
+    /// Makes a layer, and attaches it in the store.
+    fn layer(&self, name: &CStr, lower: &CStr, upper: &Upper, work: &CStr) -> Result<(), Errno> {
+        let lower = mount::open_absolute(lower)?;
+        let (upper, work) = match upper {
+            Upper::Stored(upper) => {
+                (mount::open_beneath(self.store, upper), mount::open_beneath(self.store, work))
+            }
+            Upper::Kept(upper) => (mount::open_absolute(upper), mount::open_absolute(work)),
+        };
+        let made = match (upper, work) {
+            (Ok(upper), Ok(work)) => mount::overlay(lower, upper, work, mount::NO_SETUID | mount::NO_DEVICES),
+            (Err(errno), _) | (_, Err(errno)) => Err(errno),
+        };
+        for opened in [Ok(lower), upper, work].into_iter().flatten() {
+            sys::close(opened);
+        }
+        let made = made?;
+        let result = mount::attach_at(made, self.store, name);
+        sys::close(made);
+        result
     }
 
     /// Attaches a mount below the new root, and closes its descriptor.

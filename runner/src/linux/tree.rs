@@ -4,18 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 
 use fence_compiler::bytes::AbsolutePath;
-use fence_compiler::plan::{Devices, Executing, MaskKind, Mount, NamesFile, ProcKind, TreeKind, Writing};
+use fence_compiler::plan::{
+    Devices, Executing, Keep, MaskKind, Mount, NamesFile, ProcKind, TreeKind, Writing,
+};
 use fence_compiler::policy::RuleId;
 
 use super::network;
-use super::operation::{FileSystem, Ground, OWN, Operation, Place, Step};
+use super::operation::{FileSystem, Ground, OWN, Operation, Place, Step, Upper};
 use super::sys::mount::{self, Attributes};
 
 /// Turns mounts into operations that begin with making the root and end before it becomes `/`. The terminal is the
 /// device of the caller's own, which `/dev/console` then stands for.
 pub(super) fn operations(mounts: &[Mount], terminal: Option<&AbsolutePath>) -> Vec<Step> {
-    let mut tree =
-        Tree { steps: Vec::new(), places: BTreeMap::new(), made: BTreeSet::new(), seals: Vec::new() };
+    let mut tree = Tree {
+        steps: Vec::new(),
+        places: BTreeMap::new(),
+        made: BTreeSet::new(),
+        seals: Vec::new(),
+        layers: BTreeMap::new(),
+    };
     let rest = tree.root(mounts);
     for mount in rest {
         tree.mount(mount, terminal);
@@ -45,6 +52,8 @@ struct Tree {
     made: BTreeSet<AbsolutePath>,
     /// What becomes read-only at the end.
     seals: Vec<CString>,
+    /// The layers in the store, by what they are over.
+    layers: BTreeMap<AbsolutePath, CString>,
 }
 
 impl Tree {
@@ -97,6 +106,15 @@ impl Tree {
                 let attributes = attributes(*writing, *executing, *devices);
                 self.bind(source, at, *kind, attributes, rules);
             }
+            Mount::Layer { over, keep, mode } => self.layer(over, keep, *mode),
+            Mount::Overlaid { over, at, kind, writing, executing, rules } => {
+                let attributes = attributes(*writing, *executing, Devices::Refused);
+                self.overlaid(over, at, *kind, attributes, rules);
+            }
+            Mount::Copy { at, keep, mode, executing, rules } => {
+                let attributes = attributes(Writing::Allowed, *executing, Devices::Refused);
+                self.copy(at, keep, *mode, attributes, rules);
+            }
             Mount::Mask { at, kind, rules } => self.mask(at, *kind, rules),
             Mount::Pin { at, rules } => self.add(Operation::Pin { at: beneath(at) }, rules),
             Mount::Proc { at, how: ProcKind::Fresh } => {
@@ -126,6 +144,51 @@ impl Tree {
         self.point(at, kind);
         let place = self.place(at);
         self.add(Operation::Bind { source: absolute(source), at: place, attributes }, rules);
+        self.places.insert(at.clone(), Found::Foreign);
+    }
+
+    fn layer(&mut self, over: &AbsolutePath, keep: &Keep, mode: u32) {
+        let name = self.stored(0o700, &[]);
+        let (upper, work) = match keep {
+            Keep::Run => (Upper::Stored(self.stored(mode, &[])), self.stored(0o700, &[])),
+            Keep::Kept(place) => {
+                (Upper::Kept(absolute(&place.join(b"upper"))), absolute(&place.join(b"work")))
+            }
+        };
+        self.add(Operation::Layer { name: name.clone(), lower: absolute(over), upper, work }, &[]);
+        self.layers.insert(over.clone(), name);
+    }
+
+    fn overlaid(
+        &mut self,
+        over: &AbsolutePath,
+        at: &AbsolutePath,
+        kind: TreeKind,
+        attributes: Attributes,
+        rules: &[RuleId],
+    ) {
+        self.point(at, kind);
+        let place = self.place(at);
+        let name = self.layers.get(over).map_or(&[][..], |name| name.to_bytes());
+        let below = at.as_bytes().strip_prefix(over.as_bytes()).unwrap_or_default();
+        let source = text(&[name, below].concat());
+        self.add(Operation::Overlaid { source, at: place, attributes }, rules);
+        self.places.insert(at.clone(), Found::Foreign);
+    }
+
+    fn copy(&mut self, at: &AbsolutePath, keep: &Keep, mode: u32, attributes: Attributes, rules: &[RuleId]) {
+        let Keep::Run = keep else {
+            if let Keep::Kept(copy) = keep {
+                self.bind(copy, at, TreeKind::File, attributes, rules);
+            }
+            return;
+        };
+        let name = number(self.steps.len());
+        self.add(Operation::File { ground: Ground::Store, path: name.clone(), mode }, &[]);
+        self.add(Operation::Copy { source: absolute(at), name: name.clone() }, rules);
+        self.point(at, TreeKind::File);
+        let place = self.place(at);
+        self.add(Operation::Stored { name, at: place, attributes }, rules);
         self.places.insert(at.clone(), Found::Foreign);
     }
 

@@ -12,6 +12,7 @@ use crate::cli::arguments::{BackendName, SessionStart};
 use crate::cli::prepared;
 use crate::cli::run::{self, FAILED, Prepared};
 use crate::cli::screen::Screen;
+use crate::host::ProbedFiles;
 use crate::linux::session::{Daemon, become_daemon};
 
 /// Starts a session, and ends when commands can be run in it.
@@ -23,8 +24,14 @@ pub(in crate::cli) fn start(start: &SessionStart, screen: Screen) -> anyhow::Res
     };
     check_name(&name)?;
     let offered = std::collections::BTreeSet::new();
-    let Some(prepared) =
-        run::prepare(&start.chosen, BackendName::Native, start.log.as_deref(), &offered, screen)?
+    let Some(prepared) = run::prepare(
+        &start.chosen,
+        BackendName::Native,
+        start.log.as_deref(),
+        &offered,
+        &mut ProbedFiles,
+        screen,
+    )?
     else {
         return Ok(FAILED);
     };

@@ -141,12 +141,17 @@ fn executes(place: &AbsolutePath, mounts: &[Mount]) -> bool {
     let mut innermost: Option<(usize, Executing)> = None;
     for mount in mounts {
         let (at, executing) = match mount {
-            Mount::Tree { at, executing, .. } | Mount::Private { at, executing, .. } => (at, *executing),
+            Mount::Tree { at, executing, .. }
+            | Mount::Overlaid { at, executing, .. }
+            | Mount::Copy { at, executing, .. }
+            | Mount::Private { at, executing, .. } => (at, *executing),
             Mount::Mask { at, .. }
             | Mount::Names { at, .. }
             | Mount::Proc { at, .. }
             | Mount::Dev { at, .. } => (at, Executing::Refused),
-            Mount::Directory { .. } | Mount::Link { .. } | Mount::Pin { .. } => continue,
+            Mount::Directory { .. } | Mount::Link { .. } | Mount::Pin { .. } | Mount::Layer { .. } => {
+                continue;
+            }
         };
         let depth = at.components().count();
         // A later step at the same place covers the earlier one.

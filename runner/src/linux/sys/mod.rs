@@ -2,6 +2,7 @@
 //!
 //! Only here is `unsafe` allowed. Every function is safe to call: what it is given is checked by its types.
 
+pub(super) mod attributes;
 pub(super) mod confine;
 pub(super) mod events;
 pub(super) mod join;

@@ -145,10 +145,115 @@ pub(in crate::linux) fn set_attributes(
     .map(drop)
 }
 
+/// Makes a file system in which one directory lies over another: what is written goes to the upper one, and the kernel
+/// works in a third beside that. The mount is attached nowhere yet.
+///
+/// An upper directory that no attributes can be given to could not say what is removed in it: `EOPNOTSUPP`. One that is
+/// in use by another such file system: `EBUSY`.
+pub(in crate::linux) fn overlay(
+    lower: RawFd,
+    upper: RawFd,
+    work: RawFd,
+    attributes: Attributes,
+) -> Result<RawFd, Errno> {
+    const OPAQUE: &CStr = c"user.overlay.fence";
+    // SAFETY: the names are NUL-terminated; the value is read as far as its length says.
+    unsafe {
+        let path = Held::new(upper);
+        check(libc::setxattr(path.text().as_ptr(), OPAQUE.as_ptr(), c"y".as_ptr().cast(), 1, 0).into())?;
+        libc::removexattr(path.text().as_ptr(), OPAQUE.as_ptr());
+    }
+    let (lower, upper, work) = (Held::new(lower), Held::new(upper), Held::new(work));
+    make_with(
+        c"overlay",
+        &[
+            (c"lowerdir", lower.text()),
+            (c"upperdir", upper.text()),
+            (c"workdir", work.text()),
+            // What tells the kernel of an upper directory that is in use; nothing is indexed without the right to open
+            // files by their handles.
+            (c"index", c"on"),
+            (c"metacopy", c"off"),
+        ],
+        // Nothing that a directory's attributes say leads elsewhere in it.
+        &[c"userxattr"],
+        attributes,
+    )
+}
+
+/// The path of a descriptor of this process, written without allocation.
+struct Held([u8; 32]);
+
+impl Held {
+    fn new(descriptor: RawFd) -> Held {
+        const PREFIX: &[u8] = b"/proc/self/fd/";
+        let mut text = [0; 32];
+        let mut number = descriptor.max(0).cast_unsigned();
+        let mut digits = [0; 10];
+        let mut count = 0;
+        for slot in &mut digits {
+            *slot = b'0' + u8::try_from(number % 10).unwrap_or(0);
+            count += 1;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        let backwards = digits.iter().take(count).rev();
+        for (to, from) in text.iter_mut().zip(PREFIX.iter().chain(backwards)) {
+            *to = *from;
+        }
+        Held(text)
+    }
+
+    fn text(&self) -> &CStr {
+        // INVARIANT: the prefix and the digits are shorter than the buffer, which ends in zeros.
+        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
+    }
+}
+
+/// Copies a file of the host into an empty file below a directory.
+pub(in crate::linux) fn copy(source: &CStr, directory: RawFd, path: &CStr) -> Result<(), Errno> {
+    let place = open_absolute(source)?;
+    let held = Held::new(place);
+    // SAFETY: the paths are NUL-terminated; the descriptors are our own; a null offset has both files go on.
+    unsafe {
+        let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
+        let from = check(libc::open(held.text().as_ptr(), libc::O_RDONLY | flags).into());
+        libc::close(place);
+        let from = from?;
+        let to =
+            check(libc::openat(directory, path.as_ptr(), libc::O_WRONLY | libc::O_NOFOLLOW | flags).into());
+        let result = to.and_then(|to| {
+            let result = loop {
+                let sent = libc::sendfile(to, from, std::ptr::null_mut(), 1 << 30);
+                match check(sent.try_into().unwrap_or(-1)) {
+                    Ok(0) => break Ok(()),
+                    Ok(_) => {}
+                    Err(errno) => break Err(errno),
+                }
+            };
+            libc::close(to);
+            result
+        });
+        libc::close(from);
+        result
+    }
+}
+
 /// Makes a new file system of a kind, with options (name and value), as a mount that is attached nowhere yet.
 pub(in crate::linux) fn make(
     kind: &CStr,
     options: &[(&CStr, &CStr)],
+    attributes: Attributes,
+) -> Result<RawFd, Errno> {
+    make_with(kind, options, &[], attributes)
+}
+
+fn make_with(
+    kind: &CStr,
+    options: &[(&CStr, &CStr)],
+    flags: &[&CStr],
     attributes: Attributes,
 ) -> Result<RawFd, Errno> {
     // SAFETY: strings are NUL-terminated; null pointers and 0 are what FSCONFIG_CMD_CREATE expects; the
@@ -160,6 +265,9 @@ pub(in crate::linux) fn make(
         };
         let null = std::ptr::null();
         let mut result = Ok(0);
+        for name in flags {
+            result = result.and_then(|_| configure(FSCONFIG_SET_FLAG, name.as_ptr(), null));
+        }
         for (name, value) in options {
             result = result.and_then(|_| configure(FSCONFIG_SET_STRING, name.as_ptr(), value.as_ptr()));
         }
@@ -171,6 +279,7 @@ pub(in crate::linux) fn make(
     }
 }
 
+const FSCONFIG_SET_FLAG: libc::c_uint = 0;
 const FSCONFIG_SET_STRING: libc::c_uint = 1;
 const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
 
