@@ -572,8 +572,43 @@ pub(super) struct Overlay {
 pub(super) enum OverlayWord {
     /// List your overlays: name, when it was last used, what it is over
     List(OverlayList),
+    /// Show what an overlay holds that the host has not
+    Diff(OverlayDiff),
+    /// Carry what an overlay holds over to the host
+    Apply(OverlayApply),
     /// Drop overlays, with everything that was written to them
     Discard(OverlayDiscard),
+}
+
+/// `fence overlay diff`
+#[derive(Clone, Debug, Args)]
+pub(super) struct OverlayDiff {
+    /// The overlay; without it, the only one that there is
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// How the answer is written: text, or json, which carries its version
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub format: Format,
+}
+
+/// `fence overlay apply`
+#[derive(Clone, Debug, Args)]
+pub(super) struct OverlayApply {
+    /// The overlay
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// What of it; without any, everything
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// Replace what the host has changed since
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `fence overlay list`

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::host::{Host, Support};
 use fence_compiler::lower::linux::lower;
 #[cfg(target_os = "linux")]
 use fence_compiler::plan::NetworkPlan;
+use fence_compiler::plan::{Keep, Mount};
 use fence_compiler::resolve::{Request, resolve};
 use fence_compiler::source::{Origin, Source};
 use serde_json::json;
@@ -57,12 +59,23 @@ pub(super) fn doctor(arguments: &Doctor, screen: Screen) -> anyhow::Result<u8> {
     let policy = resolve(&request, &library).policy;
     let host = host(&surroundings, &policy, Vec::new());
     let place = place();
-    let sandbox = trial(&policy, &host);
+    let sandbox = trial(&policy, &host, Vec::new());
     let connections = match &sandbox {
-        Support::Yes => trial(&resolve(&connecting(), &library).policy, &host),
+        Support::Yes => trial(&resolve(&connecting(), &library).policy, &host, Vec::new()),
+        Support::No(_) => Support::No("not tried, because there is no sandbox".to_owned()),
+    };
+    let overlays = match &sandbox {
+        Support::Yes => trial(&policy, &host, layer()),
         Support::No(_) => Support::No("not tried, because there is no sandbox".to_owned()),
     };
     let mut rows = rows(&host, place, sandbox, connections);
+    rows.push(Row {
+        name: "overlays",
+        found: overlays,
+        means: "`--overlay tmp` is refused, and `--overlay NAME` too unless only the file system in memory lacks something",
+        mend: Some("Linux 6.6 or newer with overlayfs (sudo modprobe overlay)".to_owned()),
+        need: Need::Useful,
+    });
     rows.push(bwrap(&host));
     let broken = rows.iter().any(|row| row.need == Need::Required && !row.found.is_yes());
     match arguments.format {
@@ -107,9 +120,16 @@ fn connecting() -> Request {
     Request { mains: built_in("base").into_iter().chain([one]).collect(), set: Vec::new(), above: Vec::new() }
 }
 
-/// Makes a sandbox and runs `true` in it: what no single fact can prove.
-fn trial(policy: &fence_compiler::policy::Policy, host: &Host) -> Support {
-    let lowered = lower(policy, host, &mut ProbedFiles);
+/// A layer in memory over a directory that every system has.
+fn layer() -> Vec<Mount> {
+    let over = AbsolutePath::root().join(b"usr").join(b"bin");
+    vec![Mount::Layer { over, keep: Keep::Run, mode: 0o755 }]
+}
+
+/// Makes a sandbox, with further mounts, and runs `true` in it: what no single fact can prove.
+fn trial(policy: &fence_compiler::policy::Policy, host: &Host, further: Vec<Mount>) -> Support {
+    let mut lowered = lower(policy, host, &mut ProbedFiles);
+    lowered.plan.mounts.extend(further);
     if let Some(error) =
         lowered.diagnostics.iter().find(|found| found.severity == fence_compiler::diagnostic::Severity::Error)
     {

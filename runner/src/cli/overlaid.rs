@@ -93,9 +93,10 @@ mod linux {
             match self.0.as_ref().map(overlay::Overlay::name) {
                 None => {}
                 Some(None) => screen.note("what is written goes to an overlay, and is gone at the end"),
-                Some(Some(name)) => {
-                    screen.note(&format!("what is written goes to the overlay `{0}`", name.as_str()))
-                }
+                Some(Some(name)) => screen.note(&format!(
+                    "what is written goes to the overlay `{0}` (fence overlay diff {0})",
+                    name.as_str()
+                )),
             }
         }
 
@@ -105,6 +106,14 @@ mod linux {
         /// They cannot be made.
         pub(in crate::cli) fn make(&mut self, plan: &Plan) -> anyhow::Result<()> {
             Ok(self.0.as_mut().map_or(Ok(()), |overlay| overlay.make(plan))?)
+        }
+
+        /// Looks at what the host has where the run has written.
+        ///
+        /// # Errors
+        /// Something cannot be looked at.
+        pub(in crate::cli) fn record(&self, plan: &Plan) -> anyhow::Result<()> {
+            Ok(self.0.as_ref().map_or(Ok(()), |overlay| overlay.record(plan))?)
         }
     }
 }
@@ -162,6 +171,10 @@ mod other {
         pub(in crate::cli) fn tell(&self, _: Screen) {}
 
         pub(in crate::cli) fn make(&mut self, _: &Plan) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        pub(in crate::cli) fn record(&self, _: &Plan) -> anyhow::Result<()> {
             Ok(())
         }
     }

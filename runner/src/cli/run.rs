@@ -403,7 +403,13 @@ impl Started<'_> {
         self.overlay.make(&self.prepared.plan)?;
         let timings = if self.arguments.timings { Timings::On } else { Timings::Off };
         let options = Options { timings, standard: Standard::Released };
-        let (outcome, measured) = match self.start(command, &options)? {
+        let started = self.start(command, &options)?;
+        if let Err(error) = self.overlay.record(&self.prepared.plan) {
+            self.screen.say(&visible(&super::in_words(&format!(
+                "{error}; what the host changes from now on is told as a conflict"
+            ))));
+        }
+        let (outcome, measured) = match started {
             Ok(ended) => ended,
             Err(error) => {
                 if let Some(next) = self.fall_back(&error) {

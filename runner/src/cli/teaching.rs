@@ -43,10 +43,14 @@ pub(super) const OVERLAY: &str = "\
 Examples:
   fence run --overlay try -- make   writes go to the overlay `try`; it is made if there is none
   fence overlay list
+  fence overlay diff try            what it holds that the host has not
+  fence overlay apply try           carry that over
+  fence overlay apply try src       only what is in `src`
   fence overlay discard try         drop it
   fence run --overlay tmp -- make   writes are gone at the end
 
-Exit status: 0 done, 1 there is no overlay of that name, 2 could not.";
+Exit status: 0 done, 1 there is no overlay of that name, the host has changed something
+since, or something could not be carried over, 2 could not.";
 
 /// Of `fence audit --help`.
 pub(super) const AUDIT: &str = "\

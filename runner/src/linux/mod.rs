@@ -28,11 +28,13 @@ mod tree;
 
 pub(crate) use network::names_file;
 
+use std::ffi::CString;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::plan::LinuxPlan;
+use nix::errno::Errno;
 
 use crate::launch::{Arbiter, Attendant, Command, Error, Launcher, Options, Outcome, Timing};
 
@@ -71,6 +73,43 @@ pub(crate) fn is_opaque(directory: &AbsolutePath) -> bool {
     let mut value = [0];
     sys::attributes::get(&tree::absolute(directory), c"user.overlay.opaque", &mut value) == Ok(1)
         && value == *b"y"
+}
+
+/// The same for a directory that is open.
+pub(crate) fn is_opaque_directory(directory: &OwnedFd) -> bool {
+    let mut value = [0];
+    sys::attributes::get_open(directory.as_fd(), c"user.overlay.opaque", &mut value) == Ok(1)
+        && value == *b"y"
+}
+
+/// Does something that no signal of the caller's interrupts; a file that grows beyond a limit is an error, and no end.
+pub(crate) fn undisturbed<T>(work: impl FnOnce() -> T) -> T {
+    // An error means that there is no such signal.
+    let _ = sys::process::set_disposition(libc::SIGXFSZ, sys::process::Disposition::Ignored);
+    let signals = sys::process::Signals::new(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
+    let before = signals.block();
+    let done = work();
+    before.restore();
+    done
+}
+
+/// What becomes of what lies at the new name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renaming {
+    /// There must be nothing.
+    New,
+    /// It gets the old name.
+    Exchange,
+}
+
+/// Gives something another name in its directory.
+pub(crate) fn rename(directory: &OwnedFd, from: &[u8], to: &[u8], how: Renaming) -> Result<(), Errno> {
+    let flags = match how {
+        Renaming::New => libc::RENAME_NOREPLACE,
+        Renaming::Exchange => libc::RENAME_EXCHANGE,
+    };
+    let name = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
+    sys::attributes::rename(directory.as_fd(), &name(from)?, &name(to)?, flags)
 }
 
 /// Asks the first process for sockets of the sandbox's own network.

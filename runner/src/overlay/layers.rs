@@ -10,6 +10,7 @@ use fence_compiler::plan::overlay::{Alone, Layer, Layers, overlaid};
 use fence_compiler::plan::{Keep, LinuxPlan, Mount};
 
 use super::Error;
+use super::base::Base;
 use super::folder::{self, Folder, Held, Kind, Name, Place, place_of, private};
 use super::view::Merged;
 use crate::linux::mounted_places;
@@ -123,8 +124,40 @@ impl Overlay {
                 _ => {}
             }
         }
+        for place in used(plan) {
+            let mut base = Base::read(&place)?;
+            // A run that was killed has not done it.
+            base.record(&place)?;
+            base.begin(&place)?;
+        }
         Ok(())
     }
+
+    /// Looks at what the host has where the run has written.
+    ///
+    /// # Errors
+    /// Something cannot be looked at.
+    pub fn record(&self, plan: &LinuxPlan) -> Result<(), Error> {
+        for place in used(plan) {
+            let mut base = Base::read(&place)?;
+            base.record(&place)?;
+            base.write(&place)?;
+        }
+        Ok(())
+    }
+}
+
+/// The places that a plan keeps something for.
+fn used(plan: &LinuxPlan) -> impl Iterator<Item = Place> {
+    plan.mounts.iter().filter_map(|mount| match mount {
+        Mount::Layer { over, keep: Keep::Kept(kept), .. } => {
+            Some(Place::Layer { over: over.clone(), kept: kept.clone() })
+        }
+        Mount::Copy { at, keep: Keep::Kept(copy), .. } => {
+            Some(Place::Copy { of: at.clone(), kept: copy.parent()? })
+        }
+        _ => None,
+    })
 }
 
 fn make_layer(over: &AbsolutePath, kept: &AbsolutePath, mode: u32) -> io::Result<()> {

@@ -7,13 +7,23 @@
 //! Everything in a layer was made by programs that are not trusted: their names are escaped where they are shown, their
 //! links are never followed, and what is carried over to the host is written anew.
 
+mod apply;
+mod base;
+mod change;
 mod folder;
 mod layers;
+mod prune;
 mod removal;
+mod review;
+mod tree;
 mod view;
 
+pub use apply::{Failure, Force};
+pub use change::{Change, Conflict};
 pub use folder::{Folder, Held, Name, Place, last_used, places};
 pub use layers::Overlay;
+pub use review::Review;
+pub use tree::{Node, NodeKind};
 pub use view::Merged;
 
 use std::io;
