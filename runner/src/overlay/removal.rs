@@ -2,15 +2,15 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, OwnedFd};
 
 use fence_compiler::bytes::AbsolutePath;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstatat};
+use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::tree::{At, names, open_top};
 use crate::load::to_path;
 
 /// Removes a directory with everything in it. No link is followed, and trees of any depth are removed: what lies deeper
@@ -19,20 +19,22 @@ use crate::load::to_path;
 /// # Errors
 /// Something cannot be removed.
 pub(super) fn remove_tree(directory: &AbsolutePath) -> io::Result<()> {
-    let top = open(AT_FDCWD, directory.as_bytes())?;
+    let above = directory.parent().map(|above| open_top(&above)).transpose()?.flatten();
+    let Some(above) = above else { return Err(io::ErrorKind::NotFound.into()) };
+    let top = open(&above, directory.name().unwrap_or_default())?;
     let mut number = 0_u64;
     loop {
-        let names = names(&top)?;
-        if names.is_empty() {
+        let held = names(&top)?;
+        if held.is_empty() {
             break;
         }
-        for name in names {
+        for name in held {
             if !is_directory(&top, &name)? {
                 unlinkat(&top, name.as_slice(), UnlinkatFlags::NoRemoveDir)?;
                 continue;
             }
             let below = open(&top, &name)?;
-            for inner in self::names(&below)? {
+            for inner in names(&below)? {
                 if is_directory(&below, &inner)? {
                     // To be moved, a directory must be writable itself.
                     open(&below, &inner)?;
@@ -64,26 +66,13 @@ fn up(from: &OwnedFd, name: &[u8], to: &OwnedFd, number: u64) -> io::Result<u64>
 }
 
 /// Opens a directory, which is made readable if it was not.
-fn open(at: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    if is_directory(&at, name)? {
-        // Nobody else is there to put a link in its place.
-        fchmodat(&at, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
-    }
-    Ok(openat(at, name, flags, Mode::empty())?)
+fn open(at: &OwnedFd, name: &[u8]) -> io::Result<OwnedFd> {
+    let (path, _, _held) = At { directory: at, name }.allow(Mode::S_IRWXU)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(openat(AT_FDCWD, path.as_str(), flags, Mode::empty())?)
 }
 
 fn is_directory(at: impl AsFd, name: &[u8]) -> io::Result<bool> {
     let found = fstatat(at, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     Ok(SFlag::from_bits_truncate(found.st_mode & libc::S_IFMT) == SFlag::S_IFDIR)
-}
-
-/// The names in a directory, in order.
-fn names(directory: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()))? {
-        names.push(entry?.file_name().as_bytes().to_vec());
-    }
-    names.sort();
-    Ok(names)
 }

@@ -108,21 +108,29 @@ impl At<'_> {
         }
     }
 
-    /// Opens what is the caller's own and has not the mode for it. A file gets its mode back at once. Only for what lies in
-    /// an overlay that is held: nobody else can put a link there meanwhile.
+    /// Opens what is the caller's own and has not the mode for it. A file gets its mode back at once.
     fn opened_up(self, more: Mode, flags: OFlag) -> io::Result<(OwnedFd, Mode)> {
-        let found = fstatat(self.directory, self.name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let (path, before, _held) = self.allow(more)?;
+        let opened = openat(AT_FDCWD, path.as_str(), flags - OFlag::O_NOFOLLOW, Mode::empty());
+        if !flags.contains(OFlag::O_DIRECTORY) || opened.is_err() {
+            fchmodat(AT_FDCWD, path.as_str(), before, FchmodatFlags::FollowSymlink)?;
+        }
+        Ok((opened?, before))
+    }
+
+    /// Lets the caller do more with a file or directory of the caller's own: its path by the descriptor that it is held
+    /// with, so that nothing that is put in its place meanwhile is meant, and its mode before.
+    pub(super) fn allow(self, more: Mode) -> io::Result<(String, Mode, OwnedFd)> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let held = openat(self.directory, self.name, flags, Mode::empty())?;
+        let found = fstat(&held)?;
         if !matches!(format(&found), SFlag::S_IFREG | SFlag::S_IFDIR) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let before = Mode::from_bits_truncate(found.st_mode & 0o7777);
-        fchmodat(self.directory, self.name, before | more, FchmodatFlags::FollowSymlink)?;
-        let opened = openat(self.directory, self.name, flags, Mode::empty());
-        if flags.contains(OFlag::O_DIRECTORY) && opened.is_ok() {
-            return Ok((opened?, before));
-        }
-        fchmodat(self.directory, self.name, before, FchmodatFlags::FollowSymlink)?;
-        Ok((opened?, before))
+        let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+        fchmodat(AT_FDCWD, path.as_str(), before | more, FchmodatFlags::FollowSymlink)?;
+        Ok((path, before, held))
     }
 }
 
