@@ -11,7 +11,7 @@ use crate::plan::{EnvironmentPlan, LimitPlan, TerminalPlan};
 pub struct SeatbeltPlan {
     /// The profile, for `sandbox-exec -f`.
     pub profile: String,
-    /// How many bytes of it count: all but remarks.
+    /// How many bytes of it count: all but remarks and what is there for the eye.
     pub bytes: u32,
     /// The run that it is for, as its lines in the log name it.
     pub run: String,

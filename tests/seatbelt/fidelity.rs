@@ -11,7 +11,7 @@ use crate::machine::{RUN, files, host, policy};
 
 #[path = "../../compiler/tests/lowering/machine.rs"]
 #[allow(dead_code)]
-mod linux;
+pub mod linux;
 
 /// What stands around each rule: work in a repository.
 const AROUND: &str = "allow read write exec $cwd\nallow run *\n";

@@ -5,6 +5,7 @@
 
 mod agreement;
 mod builtins;
+mod checks;
 mod draw;
 mod facts;
 mod fidelity;

@@ -136,7 +136,7 @@ pub enum Statement {
 }
 
 impl Statement {
-    /// How many bytes of it the profile's compiler reads: all but remarks.
+    /// How many bytes of it the profile's compiler reads: all but remarks and what is there for the eye.
     pub fn bytes(&self) -> usize {
         let mut out = String::new();
         if let Statement::Rule { head, filters, .. } = self {
@@ -146,6 +146,32 @@ impl Statement {
             }
         }
         out.len()
+    }
+}
+
+/// The longest line that lists stand in whole.
+const WIDTH: usize = 110;
+
+/// Writes a form at the end of a line that is indented as far; a long list of lists has a line for each.
+fn lay_out(form: &Form, indent: usize, out: &mut String) {
+    let mut flat = String::new();
+    form.print(&mut flat);
+    match form {
+        Form::List(forms)
+            if indent + flat.chars().count() > WIDTH
+                && forms.iter().any(|form| matches!(form, Form::List(_))) =>
+        {
+            out.push('(');
+            for (index, form) in forms.iter().enumerate() {
+                if index > 0 {
+                    out.push('\n');
+                    out.extend(std::iter::repeat_n(' ', indent + 2));
+                }
+                lay_out(form, indent + 2, out);
+            }
+            out.push(')');
+        }
+        _ => out.push_str(&flat),
     }
 }
 
@@ -169,7 +195,7 @@ pub fn print(statements: &[Statement]) -> String {
                 }
                 for form in filters {
                     out.push_str("\n  ");
-                    form.print(&mut out);
+                    lay_out(form, 2, &mut out);
                 }
                 // A remark ends with its line.
                 out.push_str(if matches!(filters.last(), Some(Form::Remark(_))) { "\n)" } else { ")" });
@@ -206,6 +232,28 @@ mod tests {
         }
         assert_eq!(Quoted::path(&[b'a'; 1024]), Err(Unquotable::TooLong));
         assert!(Quoted::path(&[b'a'; 1023]).is_ok());
+    }
+
+    #[test]
+    fn long_lists_of_lists_have_a_line_for_each() {
+        let path = |name: &str| Form::filter("literal", Quoted::new(format!("/{name}").as_bytes()).unwrap());
+        let any = |name: &str| Form::List(vec![Form::Word("require-any"), path(name), path("b")]);
+        let all = |name: &str| {
+            let not = Form::List(vec![Form::Word("require-not"), any("c")]);
+            let list = vec![Form::Word("require-all"), any(name), not];
+            let head = vec![Form::Word("allow"), Form::Word("file-read*")];
+            let owner = String::new();
+            print(&[Statement::Rule { owner, head, filters: vec![Form::List(list)] }])
+        };
+        let short = "(version 1)\n(allow file-read*\n  (require-all (require-any (literal \"/a\") (literal \"/b\")) \
+                     (require-not (require-any (literal \"/c\") (literal \"/b\")))))\n";
+        assert_eq!(all("a"), short);
+        let long = "a".repeat(90);
+        let expected = format!(
+            "(version 1)\n(allow file-read*\n  (require-all\n    (require-any\n      (literal \"/{long}\")\n      (literal \"/b\"))\n    \
+             (require-not (require-any (literal \"/c\") (literal \"/b\")))))\n"
+        );
+        assert_eq!(all(&long), expected);
     }
 
     #[test]

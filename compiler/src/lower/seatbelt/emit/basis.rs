@@ -5,6 +5,15 @@ use super::devices::{TERMINALS, own_terminal};
 use crate::lower::seatbelt::sexpr::{Form, Quoted};
 use crate::plan::TerminalPlan;
 
+/// How a profile is read.
+const LEGEND: [&str; 5] = [
+    "Before each part stands the rule of the policy that it is for: its label, its file and its line.",
+    "A path stands as `literal` and as `subpath`, since it is not certain that `subpath` matches the path itself.",
+    "What is denied stands in every spelling too that a volume may take for the same name, and what is allowed in its own.",
+    "What is denied comes after what is allowed, and names each operation that anything allows.",
+    "The message of a denial leads a line of the system's log back to its rule: `fence:RUN:RULE`.",
+];
+
 /// Operations that are allowed where no rule names them, whatever the default says.
 const OPEN_BY_DEFAULT: [&str; 12] = [
     "darwin-notification-post",
@@ -64,6 +73,9 @@ const SYSCTL_PREFIXES: [&str; 4] = ["hw.nperflevels", "hw.optional.", "hw.perfle
 impl Emitter<'_, '_> {
     /// What every profile begins with.
     pub fn start(&mut self, terminal: TerminalPlan) {
+        for line in LEGEND {
+            self.remark(line);
+        }
         self.heading("Nothing is allowed but what is allowed below.");
         let message = self.message("default");
         self.own("deny", &["default"], vec![message]);
@@ -73,6 +85,7 @@ impl Emitter<'_, '_> {
         let same = || vec![Form::List(vec![Form::Word("target"), Form::Word("same-sandbox")])];
         self.own("allow", &["process-fork"], Vec::new());
         self.own("allow", &["process-info*", "process-info-codesignature", "signal"], same());
+        self.remark("What makes code while it runs, as Node and Java do.");
         self.own("allow", &["dynamic-code-generation"], Vec::new());
         self.heading("What programs ask about the machine.");
         let quoted = |word, names: &[&str]| -> Vec<Form> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::group::{Group, RENAMING};
+use super::group::{Group, RENAMING, in_order};
 use super::{Emitter, Open, WIDER, is_below_dev, literal, unique};
 use crate::fidelity::Mechanism;
 use crate::lower::seatbelt::filters;
@@ -76,8 +76,7 @@ impl Emitter<'_, '_> {
         filters.push(self.message(&rule.number.to_string()));
         let named = self.named(rule.number);
         self.remark(&named);
-        let operations: Vec<&'static str> = operations.into_iter().collect();
-        self.rule(&named, "deny", &operations, filters);
+        self.rule(&named, "deny", &in_order(&operations), filters);
     }
 
     /// What an `allow` leaves out must not be moved to where it is allowed.

@@ -1,5 +1,7 @@
 //! Kinds of access to files, and the operations that each stands for.
 
+use std::collections::BTreeSet;
+
 use crate::policy::PathAction;
 
 /// A kind of access to files.
@@ -42,5 +44,39 @@ impl Group {
     }
 }
 
+/// The order in which a rule names operations.
+const ORDER: [&str; 12] = [
+    "file-read*",
+    "file-read-metadata",
+    "file-test-existence",
+    "file-write*",
+    "file-write-unlink",
+    "file-write-create",
+    "file-link",
+    "file-clone",
+    "network-bind",
+    "process-exec*",
+    "file-map-executable",
+    "network-outbound",
+];
+
+/// Operations, in that order.
+pub(super) fn in_order(operations: &BTreeSet<&'static str>) -> Vec<&'static str> {
+    ORDER.into_iter().filter(|operation| operations.contains(operation)).collect()
+}
+
 /// What keeps a thing from getting another name: moving, replacing and linking it.
 pub(super) const RENAMING: [&str; 4] = ["file-write-unlink", "file-write-create", "file-link", "file-clone"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_has_its_place() {
+        let groups = GROUPS.iter().flat_map(|group| group.opening().iter().chain(group.closing()));
+        let all: BTreeSet<&str> = groups.chain(&RENAMING).copied().collect();
+        assert_eq!(in_order(&all).len(), all.len());
+        assert_eq!(all.len(), ORDER.len());
+    }
+}

@@ -17,10 +17,16 @@ impl Emitter<'_, '_> {
             let named = self.named(*number);
             self.remark(&named);
         }
-        self.ports(&["network-outbound"], "remote", &network.loopback);
-        self.ports(&["network-bind", "network-inbound"], "local", &network.listen);
+        if network.loopback != closed {
+            self.remark("Ports of loopback that are reached without the proxy.");
+            self.ports(&["network-outbound"], "remote", &network.loopback);
+        }
+        if network.listen != closed {
+            self.remark("Ports of loopback that programs inside may listen at.");
+            self.ports(&["network-bind", "network-inbound"], "local", &network.listen);
+        }
         if network.proxy == ProxyPlan::Loopback {
-            self.remark("Everything else goes through the proxy of this run.");
+            self.remark("Everything else goes by the proxy of this run, which decides by these rules.");
             let name = literal(PROXY_PARAMETER);
             let parameter = Form::List(vec![Form::Word("param"), Form::Text(name)]);
             let filter = Form::List(vec![Form::Word("remote"), Form::Word("tcp"), parameter]);
