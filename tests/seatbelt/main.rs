@@ -19,5 +19,6 @@ mod renames;
 mod serving;
 mod system;
 mod table;
+mod targets;
 #[path = "../texts.rs"]
 mod texts;
