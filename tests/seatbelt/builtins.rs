@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fence_compiler::diagnostic::Severity;
+use fence_compiler::diagnostic::{Code, Severity};
 use fence_compiler::fidelity::Level;
 use fence_compiler::lower::seatbelt::{Run, RunId};
 
@@ -112,6 +112,40 @@ fn the_profiles_of_the_built_in_policies() {
         fence_policies::ALL.iter().map(|(name, _)| (*name, built_in(name).plan().profile.clone())).collect();
     for (name, profile) in profiles {
         insta::assert_snapshot!(format!("profile_{}", name.replace('-', "_")), profile);
+    }
+}
+
+#[test]
+fn a_profile_that_is_too_large_is_an_error_that_names_its_largest_rules() {
+    let items: Vec<String> = (0..800).map(|number| format!("$cwd/closed-{number}")).collect();
+    let text = format!(
+        "allow read write $cwd\ndeny read write {} as many\ndeny read $cwd/x as one",
+        items.join(", ")
+    );
+    let lowered = lower(policy(&text), host(), files());
+    let found = lowered.diagnostics.iter().find(|found| found.severity == Severity::Error).unwrap();
+    assert_eq!(found.code, Code::ProfileTooLarge);
+    let help = found.help.join("\n");
+    let first = help.split("the largest parts are ").nth(1).unwrap();
+    assert!(first.starts_with("many (policy.fence:2) with "), "{help}");
+}
+
+#[test]
+fn services_are_opened_by_their_own_names() {
+    let text = "on macos {\n  allow mach-register org.example.a\n  allow mach-lookup org.example.*\n  allow iokit IOSurfaceRootUserClient\n}";
+    let lowered = lower(policy(text), host(), files());
+    let answers = Answers::new(lowered.profile());
+    for (operation, name, allowed) in [
+        ("mach-register", "org.example.a", true),
+        ("mach-register", "org.example.b", false),
+        ("mach-lookup", "org.example.b", true),
+        ("mach-lookup", "org.examplex", false),
+        ("iokit-open", "IOSurfaceRootUserClient", true),
+        ("iokit-open", "AppleKeyStoreUserClient", false),
+    ] {
+        let said = answers.ask(operation, &Request::name(name));
+        let fits = if allowed { said.all } else { !said.some && !said.some_folded };
+        assert!(fits, "{operation} {name}: {said:?}\n{}", lowered.plan().profile);
     }
 }
 
