@@ -206,3 +206,35 @@ fn there(opened: Result<OwnedFd, Errno>) -> io::Result<Option<OwnedFd>> {
 pub(super) fn joined(above: &[u8], name: &[u8]) -> Vec<u8> {
     if above.is_empty() { name.to_vec() } else { [above, b"/", name].concat() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn no_link_and_nothing_outside_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().canonicalize().unwrap();
+        fs::create_dir_all(top.join("tree/a/b")).unwrap();
+        fs::create_dir(top.join("outside")).unwrap();
+        symlink("a", top.join("tree/link")).unwrap();
+        symlink("../outside", top.join("tree/out")).unwrap();
+        let path = |name: &str| AbsolutePath::new(top.join(name).as_os_str().as_bytes()).unwrap();
+        let tree = open_top(&path("tree")).unwrap().unwrap();
+        for (below, opens) in [
+            ("", true),
+            ("a/b", true),
+            ("link", false),
+            ("link/b", false),
+            ("out", false),
+            ("../outside", false),
+            ("a/../../outside", false),
+            ("none", false),
+        ] {
+            assert_eq!(open_below(&tree, below.as_bytes()).unwrap().is_some(), opens, "{below}");
+        }
+        assert!(open_top(&path("tree/link/b")).unwrap().is_none());
+    }
+}
