@@ -296,3 +296,56 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
         None => (&[], path),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use nix::sys::stat::{SFlag, mknod};
+
+    use super::super::change::changes;
+    use super::*;
+
+    #[test]
+    fn what_changes_at_the_last_moment_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().canonicalize().unwrap();
+        let path = |name: &str| {
+            AbsolutePath::new(std::os::unix::ffi::OsStrExt::as_bytes(top.join(name).as_os_str())).unwrap()
+        };
+        for directory in ["host", "kept", "kept/upper"] {
+            fs::create_dir(top.join(directory)).unwrap();
+        }
+        for name in ["changed", "removed"] {
+            fs::write(top.join("host").join(name), "before").unwrap();
+        }
+        let place = Place::Layer { over: path("host"), kept: path("kept") };
+        let mut base = Base::read(&place).unwrap();
+        base.begin(&place).unwrap();
+        fs::write(top.join("kept/upper/changed"), "after").unwrap();
+        fs::write(top.join("kept/upper/new"), "after").unwrap();
+        mknod(&top.join("kept/upper/removed"), SFlag::S_IFCHR, Mode::empty(), 0).unwrap();
+        base.record(&place).unwrap();
+        let found = changes(&place, &base).unwrap();
+        assert_eq!(found.len(), 3);
+        for name in ["changed", "removed", "new"] {
+            fs::write(top.join("host").join(name), "later").unwrap();
+        }
+        for change in &found {
+            let result = apply(&place, &base, &[change], Force::No, &mut |_| {});
+            assert!(matches!(result, Err((_, Failure::Changed))), "{change:?}: {result:?}");
+            assert_eq!(
+                fs::read(top.join("host").join(change.path.to_string().rsplit('/').next().unwrap())).unwrap(),
+                b"later"
+            );
+        }
+        assert_eq!(fs::read_dir(top.join("host")).unwrap().count(), 3);
+        for change in &found {
+            apply(&place, &base, &[change], Force::Yes, &mut |_| {}).unwrap();
+        }
+        let names: Vec<_> =
+            fs::read_dir(top.join("host")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        assert_eq!(fs::read(top.join("host/changed")).unwrap(), b"after");
+    }
+}
