@@ -2,7 +2,7 @@
 //!
 //! An overlay that has a name lies in a folder of fence's state, `overlays/NAME`, which nobody else can enter and which
 //! is nowhere inside. For each directory that was written there is a layer, made of what the kernel keeps for it (`upper`,
-//! with `work` beside) and of what the host had there when that was written ([`base`]); for each single file there is a copy.
+//! with `work` beside) and of what the host had there when that was written (`base`); for each single file there is a copy.
 //!
 //! Everything in a layer was made by programs that are not trusted: their names are escaped where they are shown, their
 //! links are never followed, and what is carried over to the host is written anew.
