@@ -22,7 +22,6 @@ pub mod host;
 mod inclusion;
 pub mod index;
 pub mod lower;
-pub mod paths;
 pub mod pattern;
 pub mod plan;
 pub mod policy;

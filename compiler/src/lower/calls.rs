@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::judgement::Writes;
 use crate::host::Features;
 use crate::plan::{CallRule, Condition};
 
@@ -35,8 +34,6 @@ pub(super) struct Choices<'a> {
     pub features: &'a Features,
     /// Whether a memory file could be run although no rule allows that.
     pub memfd: MemoryFiles,
-    /// Whether calls that write files are judged.
-    pub writes: Writes,
 }
 
 /// Whether `memfd_create` has to be refused as a call.
@@ -73,9 +70,6 @@ pub(super) fn refused(choices: &Choices<'_>) -> Vec<CallRule> {
         "would copy a subvolume with what is covered in it, and without its covers",
     ));
     rules.extend(groups(choices.features));
-    if choices.writes == Writes::Judged {
-        rules.extend(unjudged());
-    }
     if choices.memfd == MemoryFiles::Refused {
         rules.push(rule(
             &["memfd_create"],
@@ -354,74 +348,6 @@ const TIOCSTI: u64 = 0x5412;
 const TIOCLINUX: u64 = 0x541c;
 const BTRFS_IOC_SNAP_CREATE: u64 = 0x5000_9401;
 const BTRFS_IOC_SNAP_CREATE_V2: u64 = 0x5000_9417;
-const FS_IOC_SETFLAGS: u64 = 0x4008_6602;
-const FS_IOC32_SETFLAGS: u64 = 0x4004_6602;
-const FS_IOC_SETVERSION: u64 = 0x4008_7602;
-const FS_IOC32_SETVERSION: u64 = 0x4004_7602;
-const FS_IOC_FSSETXATTR: u64 = 0x401c_5820;
-const FS_IOC_SETFSLABEL: u64 = 0x4100_9432;
-const FS_IOC_SET_ENCRYPTION_POLICY: u64 = 0x800c_6613;
-const FS_IOC_ENABLE_VERITY: u64 = 0x4080_6685;
-const BTRFS_IOCTL_MAGIC: u64 = 0x94;
-/// The requests that make, remove and change subvolumes.
-const BTRFS_SUBVOLUMES: [u64; 5] = [14, 24, 15, 63, 26];
-const XFS_IOC_SWAPEXT: u64 = 0xc0c0_586d;
-const F_SETLEASE: u64 = 1024;
-
-/// Where calls that write files are judged, what would write by another way: through a descriptor that was opened for
-/// reading, or by a call whose arguments nobody needs to understand because programs do without it.
-fn unjudged() -> Vec<CallRule> {
-    let of_btrfs = |number: u64| Condition::Equals {
-        argument: 1,
-        width: 32,
-        mask: 0xffff,
-        value: BTRFS_IOCTL_MAGIC << 8 | number,
-    };
-    let attributes = [
-        FS_IOC_SETFLAGS,
-        FS_IOC32_SETFLAGS,
-        FS_IOC_SETVERSION,
-        FS_IOC32_SETVERSION,
-        FS_IOC_FSSETXATTR,
-        FS_IOC_SETFSLABEL,
-        FS_IOC_SET_ENCRYPTION_POLICY,
-        FS_IOC_ENABLE_VERITY,
-        XFS_IOC_SWAPEXT,
-    ];
-    vec![
-        rule(
-            &["ioctl"],
-            attributes.map(|request| equals(1, 32, request)).to_vec(),
-            "EOPNOTSUPP",
-            "would change attributes of a file that is only open for reading",
-        ),
-        rule(
-            &["ioctl"],
-            BTRFS_SUBVOLUMES.map(of_btrfs).to_vec(),
-            "EPERM",
-            "would make or remove a subvolume without asking for its name",
-        ),
-        rule(
-            &["setxattrat", "removexattrat", "file_setattr"],
-            vec![Condition::Always],
-            "ENOSYS",
-            "changes attributes; programs fall back to calls that are judged",
-        ),
-        rule(
-            &["fcntl"],
-            vec![equals(1, 32, F_SETLEASE)],
-            "EINVAL",
-            "would keep whoever carries out the calls of all waiting",
-        ),
-        rule(
-            &["landlock_create_ruleset", "landlock_restrict_self"],
-            vec![Condition::Always],
-            "EOPNOTSUPP",
-            "would restrict a process whose calls another carries out",
-        ),
-    ]
-}
-
 const PRIO_PGRP: u64 = 1;
 const IOPRIO_WHO_PGRP: u64 = 2;
 

@@ -1,5 +1,4 @@
-//! The mediator: a process outside the sandbox that is asked at each start of a program inside, and at each call that
-//! writes files.
+//! The mediator: a process outside the sandbox that is asked at each start of a program inside.
 //!
 //! The filter lets `execve` and `execveat` wait for an answer. The mediator copies the arguments, finds out what would be
 //! executed, and asks the policy. What it refuses fails with EACCES. What it allows goes on while the thread is held by
@@ -7,12 +6,9 @@
 //! runs, whatever another thread made of the arguments meanwhile. If that is not what was allowed, it is judged anew,
 //! and killed if it must not run.
 //!
-//! Calls that write files wait too, if the plan wants that: see [`files`].
-//!
 //! Nothing inside can reach the mediator: it is in none of the sandbox's namespaces. If it ends, what it holds is killed,
 //! every further start fails, and the sandbox is ended.
 
-mod files;
 mod known;
 mod memory;
 mod place;
@@ -25,20 +21,15 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use fence_compiler::plan::{Condition, LinuxPlan, Mediated};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
-use super::seccomp::Judged;
 use super::sys;
 use super::sys::process::{self, Change, Side, Signals};
 use super::sys::socket;
 use crate::launch::{self, Arbiter};
-use files::{Carrying, Files};
-use rights::Extent;
 use start::Judge;
 use watch::{Ends, Second, Watch};
 
@@ -51,25 +42,12 @@ pub(super) struct Mediator {
 }
 
 /// The calls that wait for an answer.
-pub(super) fn calls(mediated: &BTreeSet<Mediated>) -> Vec<Judged> {
-    let mut calls = Vec::new();
-    if mediated.contains(&Mediated::Starts) {
-        calls.extend(STARTS.map(|call| Judged { call, when: Condition::Always }));
-    }
-    if mediated.contains(&Mediated::Writes) {
-        calls.extend(files::judged());
-    }
-    calls
-}
-
-/// The calls that start programs.
-const STARTS: [&str; 2] = ["execve", "execveat"];
+pub(super) const CALLS: [&str; 2] = ["execve", "execveat"];
 
 impl Mediator {
     /// Starts it. Through the channel it gets where calls are answered; these descriptors are closed in it.
     pub(super) fn start(
         arbiter: &mut dyn Arbiter,
-        plan: &LinuxPlan,
         command: &launch::Command,
         channel: OwnedFd,
         given_up: &[RawFd],
@@ -81,7 +59,7 @@ impl Mediator {
             Side::Child => {
                 drop(lifeline);
                 given_up.iter().for_each(|descriptor| sys::close(*descriptor));
-                process::exit(i32::from(mediate(arbiter, plan, command, &channel, other_end).is_err()))
+                process::exit(i32::from(mediate(arbiter, command, &channel, other_end).is_err()))
             }
         }
     }
@@ -120,7 +98,7 @@ impl Mediator {
 
 /// What the mediator's process does for a session.
 fn mediate_session(arbiter: &mut dyn Arbiter, channel: OwnedFd, lifeline: OwnedFd) -> Result<(), Errno> {
-    let children = prepare(Extent::Reading)?;
+    let children = prepare()?;
     let judge = Judge { arbiter, known: None };
     let ends = Ends { listener: channel, lifeline, children };
     let mut watch = Watch::new(ends, judge, None, Second::Looked);
@@ -131,7 +109,7 @@ fn mediate_session(arbiter: &mut dyn Arbiter, channel: OwnedFd, lifeline: OwnedF
 }
 
 /// Becomes a process that nobody stops by a key, and that can do nothing but mediate.
-fn prepare(extent: Extent) -> Result<RawFd, Errno> {
+fn prepare() -> Result<RawFd, Errno> {
     // Keys of the terminal are for the command, and must not stop whoever it waits for.
     process::new_session()?;
     sys::release_standard();
@@ -139,20 +117,18 @@ fn prepare(extent: Extent) -> Result<RawFd, Errno> {
     let children = Signals::new(&[libc::SIGCHLD]);
     children.block();
     let children = children.descriptor()?;
-    rights::give_up(extent)?;
+    rights::give_up()?;
     Ok(children)
 }
 
 /// What the mediator's process does.
 fn mediate(
     arbiter: &mut dyn Arbiter,
-    plan: &LinuxPlan,
     command: &launch::Command,
     channel: &OwnedFd,
     lifeline: OwnedFd,
 ) -> Result<(), Errno> {
-    let writes = plan.mediated.contains(&Mediated::Writes);
-    let children = prepare(if writes { Extent::Writing } else { Extent::Reading })?;
+    let children = prepare()?;
     let [ended, _] = process::wait_readable([lifeline.as_raw_fd(), channel.as_raw_fd()], -1);
     let listener = match ended {
         process::Readable::No => socket::take_descriptors(channel.as_raw_fd())?.into_iter().next(),
@@ -161,11 +137,7 @@ fn mediate(
     // Without it, nothing was started.
     let Some(listener) = listener else { return Ok(()) };
     let judge = Judge { arbiter, known: None };
-    // Where starts are not judged, none comes.
-    let command = plan.mediated.contains(&Mediated::Starts).then_some(command);
-    let files = writes.then(|| Files::new(plan.terminal, Carrying::Mediator));
-    let ends = Ends { listener, lifeline, children };
-    let mut watch = Watch::new(ends, judge, command, Second::Looked).with_files(files);
+    let mut watch = Watch::new(Ends { listener, lifeline, children }, judge, Some(command), Second::Looked);
     watch.until_the_end();
     drop(watch);
     arbiter.conclude();

@@ -14,7 +14,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use fence_compiler::plan::{LimitMechanism, LinuxPlan, Mediated, NetworkPlan};
+use fence_compiler::plan::{LimitMechanism, LinuxPlan, NetworkPlan};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -37,10 +37,6 @@ use crate::launch::{Arbiter, Attendant, Error, Outcome, Timings};
 use keeper::{Ends, Keeper};
 use running::Running;
 use server::Server;
-
-/// Why no session is kept for some plans: who carries calls out knows one command's processes, and no others'.
-const WRITES: &str = "a session cannot hold a rule that wants each call that writes files judged, as this policy has one: \
-                      use `fence run`, or write `best-effort cheaply` at the rules that `fence check` says the mediator enforces";
 
 /// A sandbox that commands are started in.
 #[derive(Debug)]
@@ -110,9 +106,6 @@ impl Session {
     ) -> Result<Session, Error> {
         let Helpers { attendant, arbiter, kept } = helpers;
         let attendant = attendant.filter(|_| plan.network != NetworkPlan::Isolated);
-        if plan.mediated.contains(&Mediated::Writes) {
-            return Err(Error::Plan(WRITES.to_owned()));
-        }
         let judging = judging(&plan, arbiter)?;
         let layers = Layers::new()?;
         let mut calls = plan.seccomp.clone();
@@ -120,7 +113,7 @@ impl Session {
             calls.push(group_signals());
         }
         let wire = judging.as_ref().map(|_| channel()).transpose()?;
-        let filter = filter(&calls, &plan.mediated, wire.as_ref().map(|(_, end)| end.as_raw_fd()))?;
+        let filter = filter(&calls, wire.as_ref().map(|(_, end)| end.as_raw_fd()))?;
         let steps = steps(&plan, filter, layers.inner())?;
         let served = attendant.as_ref().map(|_| channel()).transpose()?;
         // Each ends with a process beside the session, and the session with it.
