@@ -239,19 +239,19 @@ mod tests {
         let path = |name: &str| Form::filter("literal", Quoted::new(format!("/{name}").as_bytes()).unwrap());
         let any = |name: &str| Form::List(vec![Form::Word("require-any"), path(name), path("b")]);
         let all = |name: &str| {
-            let not = Form::List(vec![Form::Word("require-not"), any("c")]);
+            let not = Form::List(vec![Form::Word("require-not"), path("c")]);
             let list = vec![Form::Word("require-all"), any(name), not];
             let head = vec![Form::Word("allow"), Form::Word("file-read*")];
             let owner = String::new();
             print(&[Statement::Rule { owner, head, filters: vec![Form::List(list)] }])
         };
         let short = "(version 1)\n(allow file-read*\n  (require-all (require-any (literal \"/a\") (literal \"/b\")) \
-                     (require-not (require-any (literal \"/c\") (literal \"/b\")))))\n";
+                     (require-not (literal \"/c\"))))\n";
         assert_eq!(all("a"), short);
         let long = "a".repeat(90);
         let expected = format!(
             "(version 1)\n(allow file-read*\n  (require-all\n    (require-any\n      (literal \"/{long}\")\n      (literal \"/b\"))\n    \
-             (require-not (require-any (literal \"/c\") (literal \"/b\")))))\n"
+             (require-not (literal \"/c\"))))\n"
         );
         assert_eq!(all(&long), expected);
     }
