@@ -72,25 +72,15 @@ impl At<'_> {
 
     /// Opens the file that lies there for reading, whatever its mode.
     pub(super) fn open(self) -> io::Result<File> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let opened = match openat(self.directory, self.name, flags, Mode::empty()) {
-            Err(Errno::EACCES) => self.opened_up(Mode::S_IRUSR, flags)?.0,
-            other => other?,
-        };
-        if format(&fstat(&opened)?) != SFlag::S_IFREG {
-            return Err(io::ErrorKind::InvalidInput.into());
+        match openat(self.directory, self.name, READ, Mode::empty()) {
+            Err(Errno::EACCES) => regular(self.opened_up(Mode::S_IRUSR, READ)?.0),
+            opened => regular(opened?),
         }
-        Ok(File::from(opened))
     }
 
     /// Opens the file that lies there for reading, if its mode lets the caller.
     pub(super) fn open_as_is(self) -> io::Result<File> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let opened = openat(self.directory, self.name, flags, Mode::empty())?;
-        if format(&fstat(&opened)?) != SFlag::S_IFREG {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        Ok(File::from(opened))
+        regular(openat(self.directory, self.name, READ, Mode::empty())?)
     }
 
     /// Opens the directory that lies there, whatever its mode.
@@ -132,6 +122,17 @@ impl At<'_> {
         fchmodat(AT_FDCWD, path.as_str(), before | more, FchmodatFlags::FollowSymlink)?;
         Ok((path, before, held))
     }
+}
+
+/// How a file is opened to be read: nothing is waited for.
+const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
+
+/// What was opened, if it is a file and nothing else.
+fn regular(opened: OwnedFd) -> io::Result<File> {
+    if format(&fstat(&opened)?) != SFlag::S_IFREG {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(File::from(opened))
 }
 
 fn is_root() -> bool {

@@ -156,14 +156,13 @@ pub(in crate::linux) fn overlay(
     work: RawFd,
     attributes: Attributes,
 ) -> Result<RawFd, Errno> {
-    const OPAQUE: &CStr = c"user.overlay.fence";
+    const TRIED: &CStr = c"user.overlay.fence";
+    let (lower, upper, work) = (Held::new(lower), Held::new(upper), Held::new(work));
     // SAFETY: the names are NUL-terminated; the value is read as far as its length says.
     unsafe {
-        let path = Held::new(upper);
-        check(libc::setxattr(path.text().as_ptr(), OPAQUE.as_ptr(), c"y".as_ptr().cast(), 1, 0).into())?;
-        libc::removexattr(path.text().as_ptr(), OPAQUE.as_ptr());
+        check(libc::setxattr(upper.text().as_ptr(), TRIED.as_ptr(), c"y".as_ptr().cast(), 1, 0).into())?;
+        libc::removexattr(upper.text().as_ptr(), TRIED.as_ptr());
     }
-    let (lower, upper, work) = (Held::new(lower), Held::new(upper), Held::new(work));
     make_with(
         c"overlay",
         &[
