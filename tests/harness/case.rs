@@ -26,8 +26,8 @@ pub struct Group {
     pub calls: Vec<Call>,
 }
 
-/// One case. In its texts `{home}`, `{work}`, `{outside}`, `{bin}`, `{fence}`, `{port}`, `{port6}`, `{abstract}`,
-/// `{bystander}` and `{uid}` stand for what they name in its scene.
+/// One case. In its texts `{home}`, `{work}`, `{outside}`, `{bin}`, `{fence}`, `{port}`, `{port6}`, `{free}`,
+/// `{abstract}`, `{bystander}` and `{uid}` stand for what they name in its scene.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Case {
@@ -197,6 +197,8 @@ pub enum Helper {
     Tcp6,
     /// A datagram server on 127.0.0.1, at `{port}`.
     Udp,
+    /// A port at which nobody listens and which no other test takes, `{free}`.
+    Free,
     /// A server at the abstract name `{abstract}`.
     Abstract,
     /// A datagram server at the abstract name `{abstract}`.

@@ -20,7 +20,7 @@ pub use case::{Control, Expect, Group};
 pub use exec::{Ending, Finished, Start};
 pub use leftovers::World;
 pub use person::Person;
-pub use scene::{Ground, Scene};
+pub use scene::{Ground, Scene, free_port};
 pub use suite::{Suite, groups};
 pub use terminal::Terminal;
 pub use tree::Tree;

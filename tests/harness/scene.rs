@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
@@ -129,6 +129,28 @@ exit $code
     fs::write(script, text).unwrap();
     fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
     program
+}
+
+/// A port of 127.0.0.1 and ::1 at which nobody listens. It lies below those that the kernel hands out, and each call
+/// gives another, so that nobody else takes it before it is used.
+///
+/// # Panics
+///
+/// When there is none.
+pub fn free_port() -> u16 {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    // Another suite that runs at the same time begins elsewhere.
+    let start = std::process::id().wrapping_mul(97);
+    (0..COUNT)
+        .map(|_| FIRST + start.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % COUNT)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()
+                && TcpListener::bind((Ipv6Addr::LOCALHOST, *port)).is_ok()
+        })
+        .expect("a free port below 30,000")
 }
 
 /// One scene.
@@ -309,6 +331,7 @@ impl Scene {
                     socket.send_to(GREETING, from).map(drop)
                 });
             }
+            Helper::Free => self.names.push(("{free}", free_port().to_string())),
             Helper::Abstract => {
                 let listener = UnixListener::bind_addr(&address).unwrap();
                 self.names.push(("{abstract}", name));

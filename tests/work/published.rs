@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::harness::{Ending, Person, Scene, Suite};
+use super::harness::{Ending, Person, Scene, Suite, free_port};
 
 /// What each connection moves in either direction.
 const BYTES: usize = 64 * 1024;
@@ -46,8 +46,8 @@ pub(super) fn add(suite: &mut Suite) {
 fn published(scene: &Scene) -> Result<(), String> {
     let text = |error: std::io::Error| error.to_string();
     let many = std::env::var("FENCE_PUBLISHED").ok().and_then(|said| said.parse().ok()).unwrap_or(100);
-    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
-    let port = taken.local_addr().map_err(text)?.port();
+    let port = free_port();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(text)?;
     std::fs::write(scene.path("{work}/echo.py"), ECHO).map_err(text)?;
     let fence = scene.fence().display().to_string();
     let (offer, bytes) = (format!("{port}:7777"), BYTES.to_string());
