@@ -13,8 +13,11 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut suite = harness::Suite::new("attacks");
+    let differences: Vec<harness::Difference> =
+        serde_yaml::from_str(include_str!("attacks/backends.yaml")).unwrap();
     suite.add_cases("attacks/cases");
+    suite.add_cases_by_backend("attacks/cases", &differences);
     together::add(&mut suite);
-    table::add(&mut suite, harness::groups("attacks/cases"));
+    table::add(&mut suite, harness::groups("attacks/cases"), differences);
     suite.run()
 }

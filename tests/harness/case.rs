@@ -111,7 +111,8 @@ pub struct Case {
     pub memory: Option<u64>,
 }
 
-fn everybody() -> Vec<String> {
+/// Root, and an ordinary person.
+pub(super) fn everybody() -> Vec<String> {
     vec!["root".to_owned(), "user".to_owned()]
 }
 

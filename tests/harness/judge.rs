@@ -5,20 +5,17 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::backend::{Backend, Then};
 use super::case::{Case, Control, Expect, Group};
 use super::scene::word;
 use super::{Ending, Finished, Ground, Person, Scene, Start, Tree};
 
 /// Runs a case and its control as a person; says what is wrong.
 pub fn judge(ground: &Ground, group: &Group, case: &Case, person: &Person) -> Result<(), String> {
-    let policy = case.policy.as_deref().unwrap_or(&group.policy);
-    let rule = case.rule.as_ref().or(group.rule.as_ref().filter(|_| case.policy.is_none()));
-    let and = |line: Option<&String>| match line {
-        Some(line) => format!("{policy}\n{line}\n"),
-        None => policy.to_owned(),
-    };
-    let (with_rule, with_more) = (and(rule), and(case.unless.as_ref()));
-    let seen = Trial { ground, group, case, person }.run(&Way::Fenced(&with_rule));
+    let (policy, rule) = in_force(group, case);
+    let (with_rule, with_more) = (and(policy, rule), and(policy, case.unless.as_ref()));
+    let trial = Trial { ground, group, case, person, backend: None };
+    let seen = trial.run(&Way::Fenced(&with_rule));
     let wrong = match case.expect {
         Expect::Allowed => seen.not_allowed(case),
         Expect::Denied => seen.not_denied(case),
@@ -43,7 +40,7 @@ pub fn judge(ground: &Ground, group: &Group, case: &Case, person: &Person) -> Re
         Control::Unfenced => (Way::Unfenced(None), case.expect != Expect::Allowed),
         Control::Sh(text) => (Way::Unfenced(Some(text)), case.expect != Expect::Allowed),
     };
-    let seen = Trial { ground, group, case, person }.run(&way);
+    let seen = trial.run(&way);
     let wrong = match (case.expect, opposite) {
         (Expect::Allowed, true) => {
             seen.succeeded(case).then(|| "it succeeds without the rule too".to_owned())
@@ -54,6 +51,44 @@ pub fn judge(ground: &Ground, group: &Group, case: &Case, person: &Person) -> Re
         Some(wrong) => Err(format!("control ({way:?}): {wrong}\n{}", seen.told)),
         None => Ok(()),
     }
+}
+
+/// Runs a case with another backend as a person; says what is wrong. Its control is that of [`judge`].
+pub fn judge_by(
+    backend: Backend,
+    then: Option<Then>,
+    (ground, group, case, person): (&Ground, &Group, &Case, &Person),
+) -> Result<(), String> {
+    let (policy, rule) = in_force(group, case);
+    let trial = Trial { ground, group, case, person, backend: Some(backend) };
+    let seen = trial.run(&Way::Fenced(&and(policy, rule)));
+    let wrong = match case.expect {
+        Expect::Allowed => seen.not_allowed(case),
+        Expect::Denied => seen.not_denied(case),
+        // What is refused for the sake of fence's own backend may be held otherwise here.
+        Expect::Refused => seen.not_refused(case).and_then(|_| seen.achieved()),
+    };
+    let wrong = match (then, wrong) {
+        (None, wrong) => wrong,
+        (Some(Then::DoesNotStart), _) => seen.started(),
+        (Some(Then::Differs), None) => Some("it is said to differ, and does not".to_owned()),
+        (Some(Then::Differs), Some(_)) if seen.started().is_none() => {
+            Some("it is said to differ, and does not start".to_owned())
+        }
+        (Some(Then::Differs), Some(_)) => None,
+    };
+    wrong.map_or(Ok(()), |wrong| Err(format!("{wrong}\n{}", seen.told)))
+}
+
+/// The policy of a case, and the rule under test.
+fn in_force<'a>(group: &'a Group, case: &'a Case) -> (&'a str, Option<&'a String>) {
+    let policy = case.policy.as_deref().unwrap_or(&group.policy);
+    (policy, case.rule.as_ref().or(group.rule.as_ref().filter(|_| case.policy.is_none())))
+}
+
+/// A policy with one more line.
+fn and(policy: &str, line: Option<&String>) -> String {
+    line.map_or_else(|| policy.to_owned(), |line| format!("{policy}\n{line}\n"))
 }
 
 /// How a command is run.
@@ -70,6 +105,8 @@ struct Trial<'a> {
     group: &'a Group,
     case: &'a Case,
     person: &'a Person,
+    /// With which backend; `None`: fence's own.
+    backend: Option<Backend>,
 }
 
 /// What came of running a command.
@@ -115,7 +152,7 @@ impl Trial<'_> {
     fn run(&self, way: &Way<'_>) -> Seen {
         let case = self.case;
         let entries: Vec<_> = self.group.fixture.iter().chain(&case.fixture).cloned().collect();
-        let mut scene = Scene::new(self.ground, self.person, &entries, &case.host);
+        let mut scene = Scene::new(self.ground, self.person, &entries, &case.host).by(self.backend);
         let start = self.start(&scene, way);
         let before = Tree::of(scene.root());
         let finished = start.run();
@@ -263,6 +300,24 @@ impl Seen {
             return Some(format!("it ended with {:?}, not with {code}", self.finished.ending));
         }
         self.host_changed().or_else(|| self.told_wrong(case)).or_else(|| self.costs_too_much(case))
+    }
+
+    /// Why it did not come to nothing.
+    fn achieved(&self) -> Option<String> {
+        match self.finished.ending {
+            Ending::Code(0) => Some("it succeeded".to_owned()),
+            Ending::Overdue => Some("it did not end".to_owned()),
+            Ending::Code(_) | Ending::Signal(_) => self.host_changed(),
+        }
+    }
+
+    /// Why it is not what fence itself refuses to start.
+    fn started(&self) -> Option<String> {
+        let told = self.finished.err().contains("error[E0") || self.finished.err().contains("fence: ");
+        match self.finished.ending {
+            Ending::Code(125) if told => self.host_changed(),
+            ending => Some(format!("it is said not to start, and ended with {ending:?}")),
+        }
     }
 
     fn host_changed(&self) -> Option<String> {

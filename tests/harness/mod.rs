@@ -5,6 +5,7 @@
 //! after. Then it runs its *control*: the same under the policy less the one rule, or without fence. A case
 //! whose control comes to the same proves nothing and fails.
 
+mod backend;
 mod calls;
 mod case;
 mod exec;
@@ -16,6 +17,7 @@ mod suite;
 mod terminal;
 mod tree;
 
+pub use backend::{Backend, Difference, Then};
 pub use case::{Control, Expect, Group};
 pub use exec::{Ending, Finished, Start};
 pub use leftovers::World;

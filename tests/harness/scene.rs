@@ -20,6 +20,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use tempfile::TempDir;
 
+use super::backend::Backend;
 use super::case::{Entry, Helper, Kind};
 use super::leftovers::marked;
 use super::{Person, Start};
@@ -62,6 +63,7 @@ impl Ground {
             }
             Err(error) => panic!("the suite needs cc to compile its probe: {error}"),
         }
+        Backend::ALL.iter().for_each(|backend| backend.lay(&bin));
         Ground { root, scenes: AtomicU32::new(0) }
     }
 
@@ -204,6 +206,19 @@ impl Scene {
         }
         helpers.iter().for_each(|helper| scene.start_helper(*helper));
         scene
+    }
+
+    /// The same, where fence takes a backend that is not its own.
+    #[must_use]
+    pub fn by(mut self, backend: Option<Backend>) -> Scene {
+        let Some(backend) = backend else { return self };
+        self.fence.set_file_name(backend.file());
+        for (name, value) in &mut self.names {
+            if *name == "{fence}" {
+                *value = self.fence.display().to_string();
+            }
+        }
+        self
     }
 
     /// What every scene has, then the entries.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
+use super::backend::{Backend, Difference};
 use super::case::Group;
 use super::{Ground, Person, calls, exec, judge};
 
@@ -64,6 +65,59 @@ impl Suite {
                 }
             }
         }
+    }
+
+    /// Adds the cases of every file in a directory below `tests` once more for each backend that is not fence's own, as an
+    /// ordinary person; with `FENCE_TEST_BACKENDS=everybody` as root too.
+    ///
+    /// # Panics
+    ///
+    /// When a difference names a case that is not there, or one twice.
+    pub fn add_cases_by_backend(&mut self, directory: &str, differences: &[Difference]) {
+        let groups = groups(directory);
+        let mut persons = Person::everybody();
+        if std::env::var_os("FENCE_TEST_BACKENDS") != Some(OsString::from("everybody")) && persons.len() > 1 {
+            persons.retain(|person| !person.is_root());
+        }
+        let mut known = BTreeMap::new();
+        for difference in differences {
+            for (backend, case) in difference
+                .backends
+                .iter()
+                .flat_map(|one| difference.cases.iter().map(move |case| (*one, case)))
+            {
+                let twice = known.insert((backend, case.clone()), difference);
+                assert!(twice.is_none(), "{case} differs twice by {}", backend.name());
+            }
+        }
+        for (name, group) in groups {
+            let group = Arc::new(group);
+            for index in 0..group.cases.len() {
+                let case = &group.cases[index];
+                let name = format!("{name}::{}", case.name);
+                let of_root = case.fixture.iter().any(|entry| entry.owner.as_deref() == Some("root"));
+                for backend in Backend::ALL {
+                    let difference = known.remove(&(backend, name.clone()));
+                    if of_root && !Person::oneself().is_root() {
+                        continue;
+                    }
+                    let needs: Vec<String> =
+                        case.needs.iter().cloned().chain(backend.program().map(str::to_owned)).collect();
+                    for person in persons.iter().filter(|p| case.persons.iter().any(|r| r == p.role)).cloned()
+                    {
+                        let (ground, shared, someone) = (self.ground.clone(), group.clone(), person.clone());
+                        let then = difference
+                            .filter(|one| one.persons.iter().any(|role| role == person.role))
+                            .map(|one| one.then);
+                        let name = format!("{name}, by {}", backend.name());
+                        self.add_needing(&name, &person, &needs, move || {
+                            judge::judge_by(backend, then, (&ground, &shared, &shared.cases[index], &someone))
+                        });
+                    }
+                }
+            }
+        }
+        assert!(known.is_empty(), "there are no such cases: {:?}", known.keys());
     }
 
     /// Adds one test for a person.

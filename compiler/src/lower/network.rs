@@ -153,12 +153,6 @@ pub(super) fn judge(policy: &Policy, network: &NetworkPlan, starts: Starts, find
                         report.note("opens nothing, as no connection is allowed: {}", &item.text);
                     }
                 }
-                (Effect::Allow, _) => {
-                    report.stricter(SSH_UNJUDGED, "ssh");
-                    findings
-                        .diagnostics
-                        .push(refusal("rules about what an ssh is asked to do", rule.written));
-                }
                 (_, NetworkPlan::Isolated) => by_network(network, report),
                 (_, NetworkPlan::Judged(_)) => {
                     items.iter().for_each(|item| report.weaker(Cause::Mechanism, SSH_UNJUDGED, &item.text));

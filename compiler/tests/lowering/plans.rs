@@ -246,7 +246,7 @@ fn what_an_ssh_is_asked_is_judged_where_rules_are_about_it_and_something_connect
         assert_eq!(told(&connect(rule), Support::Yes), (1, Level::Exact, true, vec![]), "{rule}");
         assert_eq!(told(rule, Support::Yes), (0, Level::Exact, false, vec![]), "{rule}");
     }
-    assert_eq!(told(&connect("allow ssh example.org"), no()).3, ["E0702"]);
+    assert_eq!(told(&connect("allow ssh example.org"), no()).3, ["E0701"]);
     assert_eq!(told(&connect("deny ssh example.org"), no()).1, Level::Weaker);
     let traced = connect("allow syscall ptrace\nallow run *\ndeny ssh example.org");
     assert_eq!(told(&traced, Support::Yes).3, ["E0709"]);

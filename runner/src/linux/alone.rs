@@ -22,7 +22,7 @@ use super::outside::{Outside, Target, Time, children};
 use super::parent::{Blocked, PASSED, pipe};
 use super::sys::join;
 use super::sys::process::{self, Change, Side, Signals};
-use super::{explain, seccomp, sys};
+use super::{elsewhere, explain, seccomp, sys};
 use crate::launch::{self, Error, Options, Outcome};
 
 /// Starts a command under the plan's rules, and waits for its end; nothing that it started is left then.
@@ -33,6 +33,16 @@ use crate::launch::{self, Error, Options, Outcome};
 pub fn run(plan: &LinuxPlan, command: &launch::Command, options: &Options) -> Result<Outcome, Error> {
     if plan.network != NetworkPlan::Isolated {
         return Err(Error::Plan("without a network namespace no connection is judged".to_owned()));
+    }
+    if let Some(at) = elsewhere::opened(&plan.landlock.rules) {
+        return Err(Error::Step {
+            attempt: format!(
+                "keeping `{at}` closed, a file system of the kernel in a tree that the policy opens"
+            ),
+            reason: "Landlock alone takes nothing out of a tree".to_owned(),
+            repair: "unmount it, or open only what lies beside it".to_owned(),
+            rules: Vec::new(),
+        });
     }
     let standard = Standard::new()?;
     let layers = Layers::new()?;

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use fence_compiler::bytes::AbsolutePath;
-use fence_compiler::plan::{MaskKind, Mount};
+use fence_compiler::plan::{LandlockRule, MaskKind, Mount};
 
 /// The kinds through which processes and the kernel itself are reached. What root may write in them follows from its
 /// number alone, which it keeps inside.
@@ -23,12 +23,23 @@ const KINDS: [&[u8]; 13] = [
     b"tracefs",
 ];
 
-/// Covers those that would come inside with a tree of the host.
-pub(super) fn covers(mounts: &[Mount]) -> Vec<Mount> {
+/// Where they are mounted, but for the directories that exist for them.
+fn all() -> Vec<AbsolutePath> {
     let table = table();
     let mut places: Vec<AbsolutePath> = table.split(|byte| *byte == b'\n').filter_map(place).collect();
     places.sort();
     places.dedup();
+    places
+}
+
+/// One that lies in a tree to which Landlock gives rights: nothing can be taken out of that again.
+pub(super) fn opened(rules: &[LandlockRule]) -> Option<AbsolutePath> {
+    all().into_iter().find(|at| rules.iter().any(|rule| at.is_within(&rule.path)))
+}
+
+/// Covers those that would come inside with a tree of the host.
+pub(super) fn covers(mounts: &[Mount]) -> Vec<Mount> {
+    let places = all();
     let mut covered: Vec<AbsolutePath> = Vec::new();
     for at in places {
         if comes_inside(&at, mounts) && !covered.iter().any(|above| at.is_within(above)) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fence_compiler::plan::{LimitMechanism, LinuxPlan, TerminalPlan};
 use nix::errno::Errno;
 
-use super::parent::stop;
+use super::parent::{has_terminal, stop};
 use super::sys;
 use super::sys::join;
 use super::sys::process::{self, Change, Readable, Sender, Signals};
@@ -120,9 +120,12 @@ impl Outside {
         }
     }
 
-    /// Stops as the command does, if that has stopped.
+    /// Stops as the command does, if that has stopped, and lets it go on when this process does. Without a terminal
+    /// nobody would let this one go on: the command stays as it is then, until its time is over or a signal comes.
     fn take_stop(&self) {
-        if let Some(signal) = process::stopped(self.pid) {
+        if has_terminal()
+            && let Some(signal) = process::stopped(self.pid)
+        {
             stop(signal);
             process::kill(self.pid, libc::SIGCONT);
         }
