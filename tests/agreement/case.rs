@@ -25,8 +25,9 @@ use fence_compiler::resolve::{Request, resolve};
 use fence_compiler::source::{Origin, Source};
 use fence_compiler::world::{Spelling, World};
 
+use crate::beyond::Beyond;
 use crate::model::{Holder, Model};
-use crate::{connections, probe, questions};
+use crate::{beyond, connections, probe, questions};
 
 /// Where the questions are about.
 pub struct Ground {
@@ -121,6 +122,8 @@ pub fn run(name: &str, kind: &[String]) -> ExitCode {
     };
     let asked = ask(&policy, &world, &paths);
     assert!(asked.len() >= questions::LEAST * 9 / 10, "{name}: {} questions", asked.len());
+    let further = beyond::questions(&policy, &world);
+    let environment = beyond::environment(&further, beyond::start_proxy());
     for (backend, target, holder) in [
         ("native", LinuxTarget::Native, Holder::Both),
         ("bwrap", LinuxTarget::Bwrap(Finish::ByFence), Holder::Mounts),
@@ -137,7 +140,10 @@ pub fn run(name: &str, kind: &[String]) -> ExitCode {
             continue;
         }
         let modelled = model(&lowered, holder, &facts, &asked);
-        let answers = match launch(backend, &bin, &file, &asked) {
+        let text = further.iter().fold(lines(&asked), |text, one| format!("{text}{}\n", one.line));
+        let mut command = launch(backend, &bin, &file);
+        command.envs(&environment);
+        let answers = match questioned(command, &text, asked.len() + further.len()) {
             Ok(answers) => answers,
             Err(why) => {
                 wrong.push(format!("{backend}: {why}"));
@@ -149,6 +155,9 @@ pub fn run(name: &str, kind: &[String]) -> ExitCode {
         let control = control(&bin, &asked, &answers);
         for (number, question) in asked.iter().enumerate() {
             judge.one(question, answers[number], control[number], modelled[number]);
+        }
+        for (question, answer) in further.iter().zip(&answers[asked.len()..]) {
+            judge.further(question, *answer);
         }
         println!("{name:<16} {:<9} {backend:<9} {}", kind[0], judge.counts.line());
         wrong.extend(judge.wrong.into_iter().map(|line| format!("{backend}: {line}")));
@@ -277,11 +286,12 @@ fn questioned(mut command: Command, text: &str, count: usize) -> Result<Vec<char
     }
 }
 
-fn launch(backend: &str, bin: &Path, file: &Path, asked: &[Asked]) -> Result<Vec<char>, String> {
+/// The prober, under a policy.
+fn launch(backend: &str, bin: &Path, file: &Path) -> Command {
     let mut command = Command::new(bin.join("fence"));
     command.args(["-q", "run", "--backend", backend, "-p"]).arg(file).arg("--");
     command.arg(bin.join("agreement")).arg("probe");
-    questioned(command, &lines(asked), asked.len())
+    command
 }
 
 /// The same questions without fence, where it closed what a rule opens; the others are not asked.
@@ -350,6 +360,29 @@ impl Judge<'_> {
         {
             self.wrong
                 .push(format!("{:?} {}: the plan closes it, the kernel not", question.action, question.path));
+        }
+    }
+
+    /// A variable or a connection.
+    fn further(&mut self, question: &Beyond, answer: char) {
+        // What fence sets itself says nothing of what the caller has.
+        if question.variable().is_some_and(|name| self.lowered.plan.environment.set.contains_key(name)) {
+            return;
+        }
+        let Beyond { line, decision } = question;
+        let rules = match &decision.reason {
+            Reason::Rules(rules) => rules.as_slice(),
+            _ => &[],
+        };
+        let told = |level| rules.iter().any(|rule| self.level(*rule) == level);
+        match (decision.verdict, answer) {
+            (Verdict::Allowed, '1') => self.counts.allowed += 1,
+            (Verdict::Denied, '0') => self.counts.denied += 1,
+            (Verdict::Allowed, _) if told(Level::Stricter) => self.counts.stricter += 1,
+            (Verdict::Denied, _) if self.told_weaker(decision) => self.counts.weaker += 1,
+            (verdict, _) => {
+                self.wrong.push(format!("{line} is {verdict:?}, by {:?}: {answer}", decision.reason))
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Whether everything that answers questions answers the same: the naive decider, the indexed one, the model of each
-//! target's plan, and the kernel under each backend. For each built-in policy questions are made around the edges of
+//! target's plan, and the kernel under each backend; of variables and connections, what arrives and what fence's proxy
+//! does. For each built-in policy questions are made around the edges of
 //! its rules, and all of them are asked of each witness; a command is launched once for each policy and backend.
 //!
 //! The test binary is its own prober: called with `probe` it reads questions and answers what the kernel does with
@@ -11,6 +12,7 @@
 //! `--bind` in the place of `--ro-bind`, a mask left out of the list for bubblewrap, and its mounts without `noexec`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod beyond;
 mod case;
 mod connections;
 #[path = "../../compiler/tests/lowering/model.rs"]

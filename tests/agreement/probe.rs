@@ -8,10 +8,12 @@ use std::process::ExitCode;
 
 use fence_compiler::bytes::unescape;
 
+use crate::beyond;
+
 /// The most of a launch's questions that may be left without an answer.
 pub const UNANSWERED: char = '?';
 
-/// Reads questions (`read PATH`, escaped), and answers `1`, `0`, or `?` where this kernel cannot be asked.
+/// Reads questions (`read PATH`, escaped; `env NAME`; `connect HOST PORT`), and answers `1`, `0`, or `?` where this kernel cannot be asked.
 pub fn answer() -> ExitCode {
     let can_execute =
         executes(Path::new("/bin/true")) != Some(false) && executes(Path::new("/nowhere")).is_some();
@@ -19,6 +21,17 @@ pub fn answer() -> ExitCode {
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
         let Some((action, path)) = line.split_once(' ') else { continue };
+        match action {
+            "env" => {
+                answers.push(shown(beyond::arrives(path)));
+                continue;
+            }
+            "connect" => {
+                answers.push(shown(beyond::connects(path)));
+                continue;
+            }
+            _ => {}
+        }
         let path = unescape(path).unwrap();
         let path = Path::new(std::ffi::OsStr::from_bytes(&path));
         answers.push(match action {
