@@ -357,12 +357,38 @@ fn existing_is_fine(result: Result<i32, Errno>) -> Result<(), Errno> {
 }
 
 /// Makes a mount that lies over `/` the root, and drops everything else.
+///
+/// The host's root then lies over the new one, and over that whatever lay between them. Each is dropped with what is mounted
+/// in it, until nothing lies over the root: the kernel would follow what does at `/..`.
 pub(in crate::linux) fn pivot(root: RawFd) -> Result<(), Errno> {
+    /// The host's root, and the store; more there never are.
+    const MOST: usize = 2;
+    let own = mount_number(root, EMPTY)?;
     // SAFETY: the paths are NUL-terminated.
     unsafe {
         check(libc::fchdir(root).into())?;
         check(libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()))?;
-        check(libc::umount2(c".".as_ptr(), libc::MNT_DETACH).into())?;
-        check(libc::chdir(c"/".as_ptr()).into()).map(drop)
+        for _ in 0..MOST {
+            if mount_number(libc::AT_FDCWD, c"/..")? == own {
+                break;
+            }
+            check(libc::umount2(c".".as_ptr(), libc::MNT_DETACH).into())?;
+        }
+        check(libc::chdir(c"/".as_ptr()).into())?;
     }
+    if mount_number(libc::AT_FDCWD, c"/..")? == own { Ok(()) } else { Err(Errno::EBUSY) }
+}
+
+/// The number of the mount that a path leads to, below a directory or by itself.
+fn mount_number(directory: RawFd, path: &CStr) -> Result<u64, Errno> {
+    // SAFETY: `statx` is plain integers, for which all zero is a value.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is NUL-terminated, and the pointer is to a live value.
+    check(
+        unsafe {
+            libc::statx(directory, path.as_ptr(), libc::AT_EMPTY_PATH, libc::STATX_MNT_ID, &raw mut found)
+        }
+        .into(),
+    )?;
+    if found.stx_mask & libc::STATX_MNT_ID == 0 { Err(Errno::ENOSYS) } else { Ok(found.stx_mnt_id) }
 }
