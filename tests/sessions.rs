@@ -66,6 +66,14 @@ fn main() -> ExitCode {
                 killed(&opened, Victim::Helper)
             });
         }
+        for (name, rules, test) in RELOADS {
+            let (ground, someone) = (suite.ground(), person.clone());
+            suite.add_needing(name, &person, &["python3".to_owned()], move || {
+                let opened = Opened::under(&ground, &someone, &format!("{POLICY}{rules}"))?;
+                test(&opened)?;
+                opened.close()
+            });
+        }
         let (ground, someone) = (suite.ground(), person.clone());
         suite.add("starts inside are judged", &person, move || {
             let rule = "deny run \"sleep 77\" best-effort\nallow run *\n";
@@ -120,6 +128,133 @@ const TERMINALS: [(&str, Act); 3] = [
         terminal.wait_for("31 97").map(drop)
     }),
 ];
+
+const RELOADS: [(&str, &str, Test); 4] = [
+    ("a narrower policy holds what starts from then on", "limit files 200\n", narrowed),
+    ("a narrower policy is what connections are judged by", "", connections_narrowed),
+    ("a wider policy is refused, with its rule", "deny run \"sleep 77\" best-effort\n", widened),
+    ("a policy that needs another file tree is refused", "", other_tree),
+];
+
+fn reload(opened: &Opened, rules: &str) -> Result<(i32, String), String> {
+    opened.scene.policy(&format!("{POLICY}{rules}"));
+    let reloaded = opened.fence(&["session", "reload", "s"]).run();
+    match reloaded.ending {
+        Ending::Code(code) => Ok((code, reloaded.err())),
+        other => Err(format!("reload: {other:?} {}", reloaded.err())),
+    }
+}
+
+fn says(opened: &Opened, text: &str, code: i32, out: &str) -> Result<(), String> {
+    let finished = opened.shell(text).run();
+    if finished.ending == Ending::Code(code) && finished.out().trim() == out {
+        return Ok(());
+    }
+    Err(format!("{text}: {:?} {:?} {}", finished.ending, finished.out(), finished.err()))
+}
+
+fn narrowed(opened: &Opened) -> Result<(), String> {
+    let text = "read x < gate; ulimit -n; sleep 0.77; sleep 77 & sleep 0.2; kill $! && echo ran";
+    let gate = opened.scene.path("{work}/gate");
+    let made = Command::new("mkfifo").args(["-m", "666"]).arg(&gate).status();
+    made.map_err(|error| error.to_string())?;
+    let before = opened.shell(text).spawn().map_err(|error| error.to_string())?;
+    let (_, first) = opened.processes()?;
+    wait_until("the first command to run", || inside(first) == 1)?;
+    let rules = "deny run \"sleep 77\" best-effort\nallow run *\nlimit files 100\n";
+    says(opened, "ulimit -n", 0, "200")?;
+    let (code, told) = reload(opened, rules)?;
+    if code != 0 {
+        return Err(format!("reload: {code} {told}"));
+    }
+    says(opened, "ulimit -n", 0, "100")?;
+    for evasion in ["exec sleep 77", "sh -c 'sleep 77'", "x=77; \"$(echo sle)ep\" $x"] {
+        says(opened, evasion, 126, "")?;
+    }
+    says(opened, "ulimit -n 150 2> /dev/null || ulimit -n", 0, "100")?;
+    let mut gate = File::options().read(true).write(true).open(gate).map_err(|error| error.to_string())?;
+    gate.write_all(b"\n").map_err(|error| error.to_string())?;
+    let output = before.wait_with_output().map_err(|error| error.to_string())?;
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    if told.split_whitespace().collect::<Vec<_>>() != ["200", "ran"] {
+        return Err(format!("what ran before has changed: {told:?}"));
+    }
+    // Once more, with another process that judges.
+    let (code, told) = reload(opened, &rules.replace("100", "90"))?;
+    if code != 0 {
+        return Err(format!("reload: {code} {told}"));
+    }
+    says(opened, "ulimit -n", 0, "90")?;
+    says(opened, "exec sleep 77", 126, "")?;
+    says(opened, "exit 5", 5, "")
+}
+
+fn connections_narrowed(opened: &Opened) -> Result<(), String> {
+    opened.close()?;
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+    let port = listener.local_addr().map_err(|error| error.to_string())?.port();
+    thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let _ = stream.write_all(b"hello");
+        }
+    });
+    let policy = opened.scene.policy(&format!("{POLICY}allow connect localhost\n")).display().to_string();
+    let started = opened.fence(&["session", "start", "-q", "s", "-p", &policy]).run();
+    if started.ending != Ending::Code(0) {
+        return Err(format!("start: {:?} {}", started.ending, started.err()));
+    }
+    let connect = format!(
+        "python3 -c 'import socket; s = socket.create_connection((\"127.0.0.1\", {port}), 5); print(s.recv(5).decode())' 2> /dev/null"
+    );
+    says(opened, &connect, 0, "hello")?;
+    for (rules, out) in [
+        (format!("allow connect localhost:{port}\n"), "hello"),
+        (format!("allow connect localhost:{port}\ndeny connect localhost:1\n"), "hello"),
+        (format!("allow connect localhost:{port}\ndeny connect localhost\n"), ""),
+        (String::new(), ""),
+    ] {
+        let (code, told) = reload(opened, &rules)?;
+        if code != 0 && !(rules.is_empty() && told.contains("deny connect")) {
+            return Err(format!("{rules}: {code} {told}"));
+        }
+        let finished = opened.shell(&connect).run();
+        if finished.out().trim() != out {
+            return Err(format!("{rules}: {:?} {:?}", finished.ending, finished.out()));
+        }
+    }
+    Ok(())
+}
+
+fn widened(opened: &Opened) -> Result<(), String> {
+    let deny = "deny run \"sleep 77\" best-effort\n";
+    for (rules, rule) in [
+        (format!("{deny}allow connect localhost:9\n"), "allow connect localhost:9"),
+        (String::new(), "deny run \"sleep 77\" best-effort"),
+        (format!("{deny}set env A = \"b\"\n"), "set env"),
+    ] {
+        let (code, told) = reload(opened, &rules)?;
+        if code != 1 || !told.contains(rule) || !told.contains("stop the session and start it again") {
+            return Err(format!("{rules}: {code} {told}"));
+        }
+        says(opened, "exec sleep 77", 126, "")?;
+    }
+    let (code, told) = reload(opened, "bogus\n")?;
+    if code != 1 || !told.contains("E0105") { Err(format!("{code} {told}")) } else { Ok(()) }
+}
+
+fn other_tree(opened: &Opened) -> Result<(), String> {
+    for rules in ["deny write $cwd/kept best-effort\n", "deny run sleep best-effort\n"] {
+        let kept = opened.scene.path("{work}/kept");
+        fs::create_dir_all(kept).map_err(|error| error.to_string())?;
+        let (code, told) = reload(opened, rules)?;
+        if code != 1 || !told.contains("file tree") {
+            return Err(format!("{rules}: {code} {told}"));
+        }
+    }
+    // What was made in the meantime is no difference.
+    let (code, told) = reload(opened, "")?;
+    if code == 0 { Ok(()) } else { Err(told) }
+}
 
 /// Gives the job in the foreground the time to get the terminal; what is typed before goes to the shell.
 fn settle() {

@@ -22,6 +22,7 @@ pub mod host;
 mod inclusion;
 pub mod index;
 pub mod lower;
+pub mod narrowing;
 pub mod pattern;
 pub mod plan;
 pub mod policy;

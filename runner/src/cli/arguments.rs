@@ -477,6 +477,8 @@ pub(super) enum SessionWord {
     Start(SessionStart),
     /// Run a command in it
     Run(SessionRun),
+    /// Hold the commands that start from now on by what the policy says now, if that allows only less
+    Reload(SessionReload),
     /// List your sessions: name, policy, directory, age
     List(SessionList),
     /// End sessions, and everything that runs in them
@@ -544,6 +546,14 @@ pub(super) struct SessionRun {
     /// The command, and everything that is its own
     #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present = "text", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
+}
+
+/// `fence session reload`
+#[derive(Clone, Debug, Args)]
+pub(super) struct SessionReload {
+    /// The session
+    #[arg(value_name = "NAME")]
+    pub name: String,
 }
 
 /// `fence session list`

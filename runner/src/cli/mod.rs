@@ -33,6 +33,8 @@ mod serving;
 mod session;
 mod show;
 #[cfg(target_os = "linux")]
+mod standing;
+#[cfg(target_os = "linux")]
 mod starts;
 mod teaching;
 mod trust;

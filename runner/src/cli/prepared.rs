@@ -7,7 +7,13 @@ use std::time::Duration;
 
 use anyhow::bail;
 use fence_compiler::diagnostic::{Diagnostic, Severity, render};
-use fence_compiler::source::Sources;
+use fence_compiler::host::Host;
+use fence_compiler::lower::linux::lower;
+use fence_compiler::lower::values;
+use fence_compiler::narrowing::{self, Wider};
+use fence_compiler::plan::LinuxPlan;
+use fence_compiler::policy::{Policy, RuleId};
+use fence_compiler::source::{Origin, Sources};
 
 use super::backend::Backend;
 use super::own::lower_to_run;
@@ -16,10 +22,11 @@ use super::record::{Live, Record};
 use super::run::Prepared;
 use super::screen::{Screen, Verbosity};
 use super::serving::Serving;
+use super::standing;
 use super::starts::Starts;
-use crate::host::{ProbedFiles, Surroundings};
+use crate::host::{ProbedFiles, Surroundings, named_variables};
 use crate::launch::{Arbiter, Attendant};
-use crate::linux::session::{Helpers, Session};
+use crate::linux::session::{Helpers, Narrower, Session};
 use crate::session::Error;
 use crate::session::judged::Rules;
 
@@ -54,9 +61,7 @@ pub(super) fn kept(
     log: Option<&Path>,
 ) -> Result<(Rules, Session), Error> {
     let unwritten = |error: anyhow::Error| Error::Policy(format!("{error:#}"));
-    // Nobody is there to read what would be told at the end.
-    let quiet = Screen { out: render::Color::Plain, err: render::Color::Plain, verbosity: Verbosity::Quiet };
-    let record = || Record::into(&prepared, log, Live::Summed, quiet);
+    let record = || Record::into(&prepared, log, Live::Summed, QUIET);
     let mut starts = Starts::new(&prepared, record).map_err(unwritten)?;
     let mut served = record().map_err(|error| unwritten(error.into()))?;
     served.get_ready();
@@ -76,6 +81,127 @@ pub(super) fn kept(
     drop(served);
     let Prepared { policy, host, plan, .. } = prepared;
     Ok((Rules::new(policy, host, plan.environment), session))
+}
+
+/// Holds a session by a narrower policy from now on, if it is one: what its commands are judged by then.
+///
+/// # Errors
+/// The policy is wider, or may be, or narrows what the file tree of the session holds; what was in force is.
+pub(crate) fn narrow(
+    rules: &Rules,
+    session: &Session,
+    policy: Policy,
+    log: Option<&Path>,
+) -> Result<Rules, Error> {
+    let told = |why: String| {
+        Error::Policy(format!(
+            "the policy in force stays: {why}; for that, stop the session and start it again"
+        ))
+    };
+    let wider = narrowing::wider(&rules.policy, &policy, rules.host.platform);
+    if !wider.is_empty() {
+        let reasons: Vec<String> =
+            wider.iter().take(MOST_TOLD).map(|wider| in_words(wider, &rules.policy, &policy)).collect();
+        return Err(told(reasons.join(", and ")));
+    }
+    let host = host_for(&rules.host, &policy);
+    let lowered = lower(&policy, &host, &mut ProbedFiles);
+    if let Some(error) = lowered.diagnostics.iter().find(|found| found.severity == Severity::Error) {
+        return Err(told(error.message.clone()));
+    }
+    // Both as they come out now: what has changed on the machine since the start is no difference of theirs.
+    let now = lower(&rules.policy, &rules.host, &mut ProbedFiles).plan;
+    if let Some(why) = standing::difference(&now, &lowered.plan) {
+        return Err(told(why));
+    }
+    let held = session.plan();
+    if held.mediated.difference(&lowered.plan.mediated).next().is_some() {
+        return Err(told("starts of programs would no longer be judged".to_owned()));
+    }
+    let plan = LinuxPlan { mounts: held.mounts, landlock: held.landlock, cwd: held.cwd, ..lowered.plan };
+    let fidelity = lowered.fidelity;
+    let more = String::new();
+    let prepared =
+        Prepared { told: String::new(), more, policy, host, plan, fidelity, backend: Backend::Native };
+    let record = || Record::into(&prepared, log, Live::Summed, QUIET);
+    let mut starts = Starts::new(&prepared, record).map_err(|error| told(format!("{error:#}")))?;
+    session.narrow(Narrower {
+        plan: prepared.plan.clone(),
+        kept: starts.iter().flat_map(Starts::descriptors).collect(),
+        arbiter: starts.as_mut().map(|starts| starts as &mut dyn Arbiter),
+        policy: &prepared.policy,
+        values: values::of(&prepared.host, &prepared.policy),
+    })?;
+    drop(starts);
+    let Prepared { policy, host, plan, .. } = prepared;
+    Ok(Rules::new(policy, host, plan.environment))
+}
+
+/// How many reasons are told.
+const MOST_TOLD: usize = 5;
+
+/// Nobody is there to read what would be told at the end.
+const QUIET: Screen =
+    Screen { out: render::Color::Plain, err: render::Color::Plain, verbosity: Verbosity::Quiet };
+
+/// The facts of the session, with the values of what the policy names beside them.
+fn host_for(host: &Host, policy: &Policy) -> Host {
+    let mut host = host.clone();
+    for name in named_variables(policy) {
+        if !host.environment.contains_key(&name)
+            && let Ok(value) = std::env::var(&name)
+        {
+            host.environment.insert(name, value);
+        }
+    }
+    for source in &policy.sources {
+        if let Origin::File(path) | Origin::User(path) | Origin::Machine(path) = &source.origin {
+            host.protected.push(path.clone());
+        }
+    }
+    host.protected.sort();
+    host.protected.dedup();
+    host
+}
+
+fn in_words(wider: &Wider, now: &Policy, next: &Policy) -> String {
+    let rule = |policy: &Policy, id: &RuleId| match policy.rules.get(id.0 as usize) {
+        Some(rule) => {
+            format!(
+                "`{}` ({})",
+                crate::printer::rule(policy, rule),
+                crate::printer::place(policy, rule.written)
+            )
+        }
+        None => "a rule".to_owned(),
+    };
+    match wider {
+        Wider::Opens(id) => format!("{} opens more than any one rule in force", rule(next, id)),
+        Wider::Lifts(id) => format!("{} is in force, and would not be held as it is", rule(now, id)),
+        Wider::Limit(index) => match now.limits.get(*index) {
+            Some(limit) => format!(
+                "`{}` ({}) is in force, and would not be held as it is",
+                crate::printer::limit(limit),
+                crate::printer::place(now, limit.written)
+            ),
+            None => "a limit would be lifted".to_owned(),
+        },
+        Wider::Other(what) => format!("it has {what}"),
+    }
+}
+
+/// Finds and resolves policies anew, as for a session that is prepared.
+///
+/// # Errors
+/// Something is wrong with them.
+pub(crate) fn resolved(wanted: &Wanted, directory: &Path) -> Result<Policy, Error> {
+    let resolved = || -> anyhow::Result<Policy> {
+        let place = Surroundings::of(Some(directory))?;
+        let loaded = load_at(place, &wanted.policies, &wanted.rules, wanted.settings.clone())?;
+        refuse(&loaded.resolved.diagnostics, &loaded.resolved.sources)?;
+        Ok(loaded.resolved.policy)
+    };
+    resolved().map_err(|error| Error::Policy(format!("{error:#}")))
 }
 
 /// Finds, resolves and lowers the policies for fence's own launch.

@@ -207,7 +207,7 @@ impl Exchange {
             None => self.asked(request.uri()).map_err(|fault| Box::new(self.broken(fault)))?,
         };
         let target = self.place.translated(target).map_err(|refusal| Box::new(self.refused(&refusal)))?;
-        let judge = &self.place.judge;
+        let judge = self.place.judge();
         let connect = judge.connect(&target);
         if connect.verdict == Verdict::Denied {
             return Err(Box::new(self.refused(&Refusal::connect(&target, connect))));
@@ -342,7 +342,7 @@ impl Exchange {
     fn not_opened(&self, item: &str, not_opened: NotAllowed) -> Response<Body> {
         match not_opened {
             NotAllowed::Refused(refusal) => {
-                page::refused(&self.place.judge.policy, &refusal).map(Either::Right)
+                page::refused(&self.place.judge().policy, &refusal).map(Either::Right)
             }
             NotAllowed::Failed(failure) => page::failed(item, &failure).map(Either::Right),
         }
@@ -350,7 +350,7 @@ impl Exchange {
 
     fn refused(&self, refusal: &Refusal) -> Response<Body> {
         self.place.refused(EventSource::Proxy, refusal);
-        page::refused(&self.place.judge.policy, refusal).map(Either::Right)
+        page::refused(&self.place.judge().policy, refusal).map(Either::Right)
     }
 
     fn broken(&self, fault: Fault) -> Response<Body> {

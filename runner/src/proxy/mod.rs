@@ -19,6 +19,7 @@ mod judge;
 mod limits;
 mod link;
 mod names;
+pub(crate) mod narrowing;
 mod opening;
 mod origin;
 #[cfg(target_os = "linux")]
@@ -46,6 +47,7 @@ pub(crate) mod watched;
 
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use fence_compiler::plan::JudgedNetwork;
 use fence_compiler::policy::Policy;
@@ -107,6 +109,11 @@ pub trait Watch {
     /// # Errors
     /// They cannot be copied.
     fn descriptors(&self) -> std::io::Result<Vec<OwnedFd>>;
+
+    /// Where narrower policies come from while it is served, if they may: see [`narrowing`].
+    fn orders(&mut self) -> Option<UnixStream> {
+        None
+    }
 
     /// Handles what is ready at them, without waiting for more; breaks at the end.
     fn turn(&mut self) -> ControlFlow<()>;

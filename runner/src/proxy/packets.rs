@@ -63,7 +63,7 @@ fn refusal(server: &Server, packet: Packet) -> Box<Refusal> {
     };
     match packet.protocol {
         Protocol::Tcp => match server.translated(target) {
-            Ok(target) => match server.judge.connect(&target) {
+            Ok(target) => match server.judge().connect(&target) {
                 decision if decision.verdict == Verdict::Denied => Refusal::connect(&target, decision),
                 _ => Refusal::closed("connect", target.to_string(), "the sandbox's own network refused it"),
             },

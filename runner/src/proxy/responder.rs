@@ -162,7 +162,7 @@ async fn records(server: &Server, query: &Query) -> (ResponseCode, Vec<Record>) 
             _ => none,
         };
     }
-    let decision = server.judge.name(&name);
+    let decision = server.judge().name(&name);
     if decision.verdict == Verdict::Denied {
         server.refused(EventSource::Resolver, &Refusal::name(name.as_str(), decision));
         return (ResponseCode::NXDomain, Vec::new());
@@ -180,11 +180,11 @@ async fn records(server: &Server, query: &Query) -> (ResponseCode, Vec<Record>) 
 
 /// The address inside of a name that exists.
 async fn address(server: &Server, name: &DomainName) -> Result<Ipv4Addr, ResponseCode> {
-    let ports = server.judge.ports(name);
+    let ports = server.judge().ports(name);
     let port = ports.first().map_or(443, |ports| ports.low);
     let target = Target { host: Host::Name(name.clone()), port };
     // A proxy of the host side gets names, so nobody here may know this one.
-    if !server.dialer.is_passed_on(&server.judge, &target) {
+    if !server.dialer.is_passed_on(&server.judge(), &target) {
         match server.dialer.resolver.addresses(name).await {
             Ok(_) => {}
             Err(NoAddress::NoName) => return Err(ResponseCode::NXDomain),

@@ -12,9 +12,9 @@ use std::time::Duration;
 use fence_compiler::plan::POOL;
 use fence_compiler::question::{Decision, Verdict};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::net::TcpListener;
 #[cfg(target_os = "linux")]
 use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{sleep, timeout};
@@ -32,7 +32,7 @@ use super::relay::{Ending, Pipes};
 use super::report::Report;
 use super::resolve::{Resolver, Source};
 use super::watched::{is_ready, watched};
-use super::{Credential, ServeError, Setting, Summary, Trusted, Watch, door, upstream};
+use super::{Credential, ServeError, Setting, Summary, Trusted, Watch, door, narrowing, upstream};
 #[cfg(target_os = "linux")]
 use super::{Inside, packets, responder};
 use crate::audit::{EventSource, Told};
@@ -50,7 +50,8 @@ const OTHERS: u64 = 128;
 
 /// What all connections of a sandbox share.
 pub(super) struct Server {
-    pub(super) judge: Judge,
+    /// Who decides: another one from when the policy was narrowed.
+    judge: RefCell<Rc<Judge>>,
     pub(super) names: RefCell<Names>,
     pub(super) dialer: Dialer,
     pub(super) limits: Limits,
@@ -148,8 +149,13 @@ fn run(
         .map_err(error("start serving"))?;
     let server = Rc::new(Server::new(setting, Source::System));
     let local = LocalSet::new();
+    let orders = watch.orders();
     let served = local.block_on(&runtime, async {
-        let Begun { backlog, tasks } = begin(&server, most)?;
+        let Begun { backlog, mut tasks } = begin(&server, most)?;
+        if let Some(orders) = orders {
+            let orders = UnixStream::from_std(orders).map_err(error("take orders"))?;
+            tasks.push(tokio::task::spawn_local(narrowing::taken(server.clone(), orders)));
+        }
         let watched = watched(watch);
         let mut watched = std::pin::pin!(watched);
         loop {
@@ -237,7 +243,7 @@ impl Server {
         };
         let resolver = Resolver::new(source);
         Server {
-            judge: Judge { policy, world },
+            judge: RefCell::new(Rc::new(Judge { policy, world })),
             names: RefCell::new(Names::new(network.names)),
             dialer: Dialer { resolver, callers, trust, limit: limits.connect },
             limits,
@@ -249,6 +255,16 @@ impl Server {
             open: Cell::new(0),
             closed: Notify::new(),
         }
+    }
+
+    /// Who decides now.
+    pub(super) fn judge(&self) -> Rc<Judge> {
+        self.judge.borrow().clone()
+    }
+
+    /// From here on another one decides; connections that stand are left alone.
+    pub(super) fn narrow(&self, judge: Judge) {
+        self.judge.replace(Rc::new(judge));
     }
 
     /// Decides about a connection, and makes it. What was decided is told.
@@ -263,12 +279,13 @@ impl Server {
             (item.clone(), NotAllowed::Refused(refusal))
         };
         let target = self.translated(target).map_err(refused)?;
-        let decision = self.judge.connect(&target);
+        let judge = self.judge();
+        let decision = judge.connect(&target);
         if decision.verdict == Verdict::Denied {
             return Err(refused(Refusal::connect(&target, decision)));
         }
         let opened = tokio::select! {
-            opened = self.dialer.open(&self.judge, &target, purpose) => opened,
+            opened = self.dialer.open(&judge, &target, purpose) => opened,
             // Nobody is there any more who would wait for it.
             () = self.ending.begun_for(GRACE) => Err(NotOpened::Failed(Failure::TimedOut)),
         };
@@ -306,11 +323,11 @@ impl Server {
     }
 
     pub(super) fn refused(&self, source: EventSource, refusal: &Refusal) {
-        self.report.refused(&self.judge.policy, source, refusal);
+        self.report.refused(&self.judge().policy, source, refusal);
     }
 
     fn connected(&self, target: &Target, decision: &Decision, address: Option<IpAddr>) {
-        self.report.connected(&self.judge.policy, target.to_string(), decision, address);
+        self.report.connected(&self.judge().policy, target.to_string(), decision, address);
     }
 
     /// Who answers for the names of the outside.

@@ -31,7 +31,7 @@ pub(super) async fn tunnel(
     opened: Opened,
 ) {
     let silence = Silence::new(place.limits.idle);
-    let rules = place.judge.request_rules(&target);
+    let rules = place.judge().request_rules(&target);
     let mut beginning = Beginning { client, link: opened.link, sent: read, answered: Vec::new() };
     let found = if target.name().is_none() && rules.is_empty() {
         Ok(Found::Bytes)
@@ -52,7 +52,7 @@ pub(super) async fn tunnel(
         Ok(Found::Hello(hello)) => judge_hello(place, &target, &hello, rules),
         Ok(Found::Bytes) if rules.is_empty() => Ok(()),
         Ok(Found::Bytes) => {
-            let decision = place.judge.unreadable(rules);
+            let decision = place.judge().unreadable(rules);
             Err(Refusal::request("*", &target, "", decision))
         }
         Err(_) => return relay::reset(client),
@@ -81,10 +81,10 @@ fn judge_hello(
     rules: Vec<RuleId>,
 ) -> Result<(), Box<Refusal>> {
     if !rules.is_empty() {
-        return Err(Refusal::request("*", target, "", place.judge.unreadable(rules)));
+        return Err(Refusal::request("*", target, "", place.judge().unreadable(rules)));
     }
     let Some(name) = target.name() else { return Ok(()) };
-    let tls = place.judge.policy.tls.unwrap_or(Tls::Strict);
+    let tls = place.judge().policy.tls.unwrap_or(Tls::Strict);
     hello::agrees(hello, name, tls)
         .map_err(|disagrees| Refusal::closed("connect", target.to_string(), &disagrees.to_string()))
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::thread;
 
 use super::child::Child;
@@ -145,13 +145,16 @@ impl Command {
     pub fn spawn(self) -> Result<Child, Error> {
         let wanted = self.wanted();
         let Command { sandbox, standard: [stdin, stdout, stderr], .. } = self;
-        let asked = sandbox.rules.judged(&wanted)?;
+        // Until it was asked for nothing else may come into force.
+        let rules = sandbox.rules.read().unwrap_or_else(PoisonError::into_inner);
+        let asked = rules.judged(&wanted)?;
         let (input, own_input) = input(stdin)?;
         let (output, own_output) = output(stdout)?;
         let (error, own_error) = output_of(stderr)?;
         let (here, there) = pair()?;
         let standard = [input.borrow(0), output.borrow(1), error.borrow(2)];
         sandbox.session.ask(&asked, standard, there.as_fd())?;
+        drop(rules);
         Ok(Child::new(sandbox, asked, here, (own_input, own_output, own_error)))
     }
 

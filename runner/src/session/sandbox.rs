@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::Error;
@@ -18,9 +18,13 @@ pub struct Sandbox(Arc<Inner>);
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) rules: Rules,
+    /// What commands are judged by; taken for writing while the policy is narrowed, so that none is judged by one and held
+    /// by another.
+    pub(super) rules: RwLock<Rules>,
     pub(super) session: Session,
     directory: PathBuf,
+    /// What the policy was made of.
+    wanted: prepared::Wanted,
 }
 
 /// Says which sandbox is made.
@@ -44,6 +48,22 @@ impl Sandbox {
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         Command::new(self.0.clone(), program.as_ref())
+    }
+
+    /// Reads the policies anew, and holds the commands that are started from when this returns by what they say now. That
+    /// may allow only less than what is in force: fewer programs, variables and connections, smaller limits. What it says of
+    /// files must come out the same, because the file tree stands. Commands that run keep what they had, but for new
+    /// connections: those are judged for all of the sandbox together.
+    ///
+    /// # Errors
+    /// The policy has an error, is wider than the one in force or may be, or changes what the file tree holds; each is told
+    /// with the rule that it is about. What was in force stays.
+    pub fn reload(&self) -> Result<(), Error> {
+        let Inner { rules, session, directory, wanted } = &*self.0;
+        let policy = prepared::resolved(wanted, directory)?;
+        let mut rules = rules.write().unwrap_or_else(PoisonError::into_inner);
+        *rules = prepared::narrow(&rules, session, policy, None)?;
+        Ok(())
     }
 
     /// A descriptor that can be read from once the sandbox has ended by itself: it did nothing for the time it was given, or
@@ -108,8 +128,8 @@ impl Builder {
             settings: self.settings,
             directory: self.directory,
         };
-        let (rules, session, directory) = prepared::start(wanted, self.idle)?;
-        Ok(Sandbox(Arc::new(Inner { rules, session, directory })))
+        let (rules, session, directory) = prepared::start(wanted.clone(), self.idle)?;
+        Ok(Sandbox(Arc::new(Inner { rules: RwLock::new(rules), session, directory, wanted })))
     }
 }
 

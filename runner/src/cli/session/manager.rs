@@ -10,9 +10,10 @@ use nix::sys::socket::{SockFlag, accept4, getsockopt, sockopt};
 use super::folder;
 use super::wire::{self, Kind, TEXT};
 use crate::audit::{Event, EventSource, Log};
+use crate::cli::prepared;
 use crate::linux::session::{Asked, Session, peer_lives, tell};
 use crate::session::Error;
-use crate::session::judged::Rules;
+use crate::session::judged::{Rules, Wanted};
 
 /// A session, kept.
 pub(super) struct Manager {
@@ -26,6 +27,10 @@ pub(super) struct Manager {
     pub(super) own: PathBuf,
     /// What is told of it.
     pub(super) about: String,
+    /// What its policy was made of, as words of a command line, and the directory that they are for.
+    pub(super) origin: Wanted,
+    /// The file of the log.
+    pub(super) written_log: Option<PathBuf>,
     /// When it was started.
     pub(super) since: Instant,
     /// Where refusals are written.
@@ -104,6 +109,13 @@ impl Manager {
                 let _ = tell(connection.as_raw_fd(), text.as_bytes());
             }
             Some(Kind::Explain) => self.explain(connection, &mut descriptors),
+            Some(Kind::Origin) => {
+                let _ = tell(connection.as_raw_fd(), &wire::texts(&self.origin));
+            }
+            Some(Kind::Reload) => match self.reload(descriptors.pop()) {
+                Ok(()) => tell_text(connection, 0, ""),
+                Err(error) => tell_text(connection, error.exit_code(), &error.to_string()),
+            },
             Some(Kind::Run) => {
                 if let Err(error) = self.run(connection, descriptors) {
                     self.note(&error);
@@ -123,6 +135,16 @@ impl Manager {
         let asked = self.rules.judged(&wanted)?;
         let standard = [input.as_fd(), output.as_fd(), error.as_fd()];
         Ok(self.session.ask(&asked, standard, connection.as_fd())?)
+    }
+
+    /// Holds commands by a narrower policy from now on. Whoever sent it is the owner, and it can only take away.
+    fn reload(&mut self, memory: Option<OwnedFd>) -> Result<(), Error> {
+        let policy = memory.and_then(wire::policy_read);
+        let policy = policy.ok_or_else(|| {
+            Error::Asked("the policy cannot be read: both must be of one version".to_owned())
+        })?;
+        self.rules = prepared::narrow(&self.rules, &self.session, policy, self.written_log.as_deref())?;
+        Ok(())
     }
 
     /// Says why a command was not started, for a client that got only numbers: index, error, and the command in memory.

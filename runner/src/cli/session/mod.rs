@@ -3,6 +3,7 @@
 mod client;
 mod folder;
 mod manager;
+mod reload;
 mod start;
 mod wire;
 
@@ -19,6 +20,7 @@ pub(super) fn session(session: &Session, screen: Screen) -> anyhow::Result<u8> {
     match &session.word {
         SessionWord::Start(start) => start::start(start, screen),
         SessionWord::Run(run) => client::run(run, screen),
+        SessionWord::Reload(word) => reload::reload(word, screen),
         SessionWord::List(_) => list(screen),
         SessionWord::Stop(stop) => stop_all(&stop.names, screen),
     }

@@ -89,7 +89,18 @@ fn made(
         }
     };
     let about = format!("{}  {directory}", rules.name());
-    Ok(Manager { rules, session, listener, own, about, since: Instant::now(), log, ended })
+    Ok(Manager {
+        rules,
+        session,
+        listener,
+        own,
+        about,
+        origin: super::reload::origin(&start.chosen, directory.into()),
+        written_log: start.log.clone(),
+        since: Instant::now(),
+        log,
+        ended,
+    })
 }
 
 fn kept(made: anyhow::Result<Manager>, mut tell: PipeWriter) {

@@ -11,6 +11,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use fence_compiler::policy::Policy;
+
 use crate::linux::session::{memory, receive, send_with};
 use crate::session::judged::Wanted;
 
@@ -26,11 +28,17 @@ pub(super) enum Kind {
     Stop = 3,
     /// Why a command was not started.
     Explain = 4,
+    /// What its policy was made of.
+    Origin = 5,
+    /// To hold commands by a narrower policy.
+    Reload = 6,
 }
 
 impl Kind {
     pub(super) fn of(byte: u8) -> Option<Kind> {
-        [Kind::Run, Kind::About, Kind::Stop, Kind::Explain].into_iter().find(|kind| *kind as u8 == byte)
+        [Kind::Run, Kind::About, Kind::Stop, Kind::Explain, Kind::Origin, Kind::Reload]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -53,6 +61,21 @@ pub(super) fn take(connection: &OwnedFd) -> io::Result<(Option<Kind>, Vec<OwnedF
 
 /// Memory that holds a command.
 pub(super) fn written(wanted: &Wanted) -> io::Result<OwnedFd> {
+    memory(&texts(wanted))
+}
+
+/// Memory that holds a policy.
+pub(super) fn policy_written(policy: &Policy) -> io::Result<OwnedFd> {
+    memory(&serde_json::to_vec(policy)?)
+}
+
+/// The policy that memory holds; `None` for what is none.
+pub(super) fn policy_read(memory: OwnedFd) -> Option<Policy> {
+    serde_json::from_slice(&held(memory)?).ok()
+}
+
+/// A command as texts.
+pub(super) fn texts(wanted: &Wanted) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut add = |text: &[u8]| {
         bytes.extend_from_slice(text);
@@ -65,15 +88,24 @@ pub(super) fn written(wanted: &Wanted) -> io::Result<OwnedFd> {
     for (name, value) in &wanted.environment {
         add(&[name.as_bytes(), b"=", value.as_bytes()].concat());
     }
-    memory(&bytes)
+    bytes
 }
 
 /// The command that memory holds; `None` for what is none.
 pub(super) fn read(memory: OwnedFd) -> Option<Wanted> {
+    of_texts(held(memory)?)
+}
+
+fn held(memory: OwnedFd) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut file = File::from(memory);
     io::Seek::rewind(&mut file).ok()?;
     file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// The command that texts are; `None` for what is none.
+pub(super) fn of_texts(mut bytes: Vec<u8>) -> Option<Wanted> {
     bytes.pop_if(|last| *last == 0)?;
     let mut texts = bytes.split(|byte| *byte == 0);
     let number = |texts: &mut dyn Iterator<Item = &[u8]>| -> Option<usize> {

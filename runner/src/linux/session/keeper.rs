@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::running::{Running, Slot};
+use super::terms;
 use crate::linux::message::{Forward, List, Message, Origin};
 use crate::linux::operation::{Asked, State, Step};
 use crate::linux::sandbox::Sandbox;
@@ -19,8 +20,10 @@ use crate::linux::sys::socket;
 pub(super) struct Keeper<'a> {
     /// The sandbox to make.
     pub(super) sandbox: &'a Sandbox,
-    /// What the process of each command does.
-    pub(super) steps: &'a [Step],
+    /// What the process of each command does: of its own, with room for whatever terms commands are held by later.
+    pub(super) steps: Vec<Step>,
+    /// How long each command may take.
+    pub(super) time: Option<Duration>,
     /// The descriptors that it keeps.
     pub(super) ends: Ends,
     /// What the process of a command runs on until it executes.
@@ -47,6 +50,9 @@ pub(super) struct Ends {
     /// Each ends with a process that judges or serves, and with it the session; -1: there is none.
     pub(super) others: [RawFd; 2],
 }
+
+/// The byte of a message that brings other terms, and no command.
+pub(super) const NARROW: u8 = 1;
 
 const FAILED: i32 = 125;
 const SIGNALS: u64 = u64::MAX;
@@ -121,7 +127,7 @@ impl Keeper<'_> {
     fn until_something_is_due(&mut self, since: u64) -> i32 {
         let now = sys::now();
         let mut next = u64::MAX;
-        if let Some(time) = self.sandbox.time {
+        if let Some(time) = self.time {
             for slot in self.running.all().into_iter().flatten() {
                 let over = slot.since.saturating_add(nanoseconds(time));
                 if over <= now && slot.channel >= 0 {
@@ -176,7 +182,8 @@ impl Keeper<'_> {
             Err(Errno::ENODATA) => process::exit(0),
             // The end of the connection tells whoever asked.
             Err(_) => {}
-            Ok(count) => {
+            Ok((NARROW, count)) => self.narrow(events, taken.get(..count).unwrap_or(&[])),
+            Ok((_, count)) => {
                 let [memory, input, output, error, channel, ..] = taken;
                 match self.start(memory, [input, output, error], channel, state) {
                     Ok(pid) => {
@@ -212,12 +219,33 @@ impl Keeper<'_> {
         let request = Request::map(memory)?;
         state.report = channel;
         state.asked = Some(Asked { request, memory, standard });
-        let steps = self.steps;
+        let steps = self.steps.as_slice();
         let started = process::start(&mut self.stack, &mut || become_command(steps, state));
         if let Some(asked) = state.asked.take() {
             asked.request.unmap();
         }
         started
+    }
+
+    /// Holds all commands from here on by other terms, and says so. Whoever judges their starts may be another.
+    fn narrow(&mut self, events: &Events, taken: &[RawFd]) {
+        let (memory, channel, judged) = match taken {
+            [memory, channel] => (*memory, *channel, None),
+            [memory, channel, wire, lives] if events.add(*lives, CONTROL).is_ok() => {
+                (*memory, *channel, Some(*wire))
+            }
+            others => return others.iter().for_each(|one| sys::close(*one)),
+        };
+        let told = match terms::replace(&mut self.steps, memory, judged) {
+            Ok(time) => {
+                self.time = time;
+                Message::Ready
+            }
+            Err(errno) => Message::failed(List::First, 2, errno),
+        };
+        let _ = socket::tell(channel, &told.encode());
+        sys::close(memory);
+        sys::close(channel);
     }
 
     /// Passes on the signals for a command; ends it if whoever asked for it is gone.

@@ -8,15 +8,20 @@
 mod keeper;
 mod running;
 mod server;
+mod terms;
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use fence_compiler::plan::{LimitMechanism, LinuxPlan, NetworkPlan};
+use fence_compiler::pattern::Variable;
+use fence_compiler::plan::{CallRule, LimitMechanism, LinuxPlan, NetworkPlan};
+use fence_compiler::policy::Policy;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::socket::{MsgFlags, recv};
 use nix::sys::stat::Mode;
 
 pub(crate) use crate::linux::message::LENGTH;
@@ -48,14 +53,26 @@ pub(crate) struct Session {
     /// Its end is the session's.
     control: Option<OwnedFd>,
     requests: OwnedFd,
-    /// What the process of each command does.
-    steps: Vec<Step>,
-    plan: LinuxPlan,
-    /// What judges the starts of programs, and what serves connections.
-    helpers: Mutex<(Option<Mediator>, Option<Server>)>,
+    /// The ruleset that each command enters, by its number in the first process.
+    inner: Option<RawFd>,
+    /// What commands are held by.
+    held: RwLock<Held>,
+    /// What judges the starts of programs, one for each policy that commands still have, and what serves connections.
+    helpers: Mutex<(Vec<Mediator>, Option<Server>)>,
     /// How it ended, once that was seen.
     ended: Mutex<Option<String>>,
 }
+
+/// What the commands of a session are held by from now on.
+#[derive(Debug)]
+struct Held {
+    plan: LinuxPlan,
+    /// What the process of each does.
+    steps: Vec<Step>,
+}
+
+/// How often the policy of a session may be narrowed: what judges by each stays until the session ends.
+pub(crate) const MOST_POLICIES: usize = 32;
 
 /// What a session is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +98,20 @@ pub(crate) enum Heard {
     Stopped(i32),
     /// It was not started: the step with this index failed, or none if the first process could not start it.
     Failed(Option<u32>, i32),
+}
+
+/// What a session is narrowed by.
+pub(crate) struct Narrower<'a> {
+    /// What is applied to commands; its file tree is that of the session.
+    pub(crate) plan: LinuxPlan,
+    /// Judges the starts of programs, if the plan wants that.
+    pub(crate) arbiter: Option<&'a mut dyn Arbiter>,
+    /// What it goes on using.
+    pub(crate) kept: Vec<RawFd>,
+    /// What connections are decided by.
+    pub(crate) policy: &'a Policy,
+    /// The values of its variables.
+    pub(crate) values: BTreeMap<Variable, Vec<u8>>,
 }
 
 /// Who judges and serves beside a session, each in a process of its own that ends with the session, and the session with it.
@@ -113,8 +144,11 @@ impl Session {
             calls.push(group_signals());
         }
         let wire = judging.as_ref().map(|_| channel()).transpose()?;
-        let filter = filter(&calls, wire.as_ref().map(|(_, end)| end.as_raw_fd()))?;
-        let steps = steps(&plan, filter, layers.inner())?;
+        let wire_end = wire.as_ref().map(|(_, end)| end.as_raw_fd());
+        let inner = layers.inner();
+        let steps = commands(&plan, &calls, wire_end, inner)?;
+        let mut own_steps = commands(&plan, &calls, wire_end, inner)?;
+        terms::make_room(&mut own_steps);
         let served = attendant.as_ref().map(|_| channel()).transpose()?;
         // Each ends with a process beside the session, and the session with it.
         let (judge_lives, judge_held) = pipe()?;
@@ -148,7 +182,8 @@ impl Session {
         sandbox.steps.splice(at..at, remembered);
         let keeper = Keeper {
             sandbox: &sandbox,
-            steps: &steps,
+            steps: own_steps,
+            time: sandbox.time,
             ends,
             stack: Stack::new(),
             running: Running::new(),
@@ -189,9 +224,9 @@ impl Session {
             report,
             control: Some(control),
             requests,
-            steps,
-            plan,
-            helpers: Mutex::new((mediator, server)),
+            inner,
+            held: RwLock::new(Held { plan, steps }),
+            helpers: Mutex::new((mediator.into_iter().collect(), server)),
             ended: Mutex::new(None),
         };
         match failed {
@@ -212,7 +247,7 @@ impl Session {
         channel: BorrowedFd<'_>,
     ) -> Result<(), Error> {
         let numbers = standard.map(|one| one.as_raw_fd());
-        Standard::at(numbers)?.refuse_reopening(&self.plan)?;
+        Standard::at(numbers)?.refuse_reopening(&self.held().plan)?;
         let memory =
             request::compose(&asked.program, &asked.directory, &asked.argv, &asked.environment, asked.umask)
                 .map_err(|errno| self.refused(errno))?;
@@ -224,6 +259,86 @@ impl Session {
         })
     }
 
+    /// Holds the commands that are asked for from when this returns by a narrower policy, and has connections decided by it.
+    /// Its plan makes the same file tree. Nothing of what runs changes but that.
+    ///
+    /// # Errors
+    /// Who judges by it cannot be started, or the session has ended. What was in force is, or something narrower.
+    pub(crate) fn narrow(&self, next: Narrower<'_>) -> Result<(), Error> {
+        let Narrower { mut plan, arbiter, kept, policy, values } = next;
+        let judging = judging(&plan, arbiter)?;
+        let mut helpers = self.helpers.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mediators, server) = &mut *helpers;
+        if mediators.len() >= MOST_POLICIES {
+            return Err(Error::Plan(format!(
+                "the policy of this session was narrowed {MOST_POLICIES} times, and what judges by each lives on; stop it and start it again"
+            )));
+        }
+        if let Some(server) = server {
+            server.narrow(policy, values).map_err(|error| {
+                Error::Serve(format!("connections cannot be judged by the other policy: {error}; stop the session and start it again"))
+            })?;
+        }
+        // What was refused stays so, whatever the lists of both say.
+        let mut before = self.held().plan.seccomp.clone();
+        before.retain(|rule| !plan.seccomp.contains(rule));
+        plan.seccomp.extend(before);
+        let mut calls = plan.seccomp.clone();
+        if self.inner.is_none() {
+            calls.push(group_signals());
+        }
+        let (heard, told) = channel()?;
+        let mut sent = vec![told.as_raw_fd()];
+        let (judge, wire) = match judging {
+            Some(arbiter) => {
+                let (outer_end, end) = channel()?;
+                // It ends with the process that judges, and the session with it.
+                let (lives, held) = pipe()?;
+                let kept: Vec<RawFd> = kept.iter().copied().chain([held.as_raw_fd()]).collect();
+                let judge = Mediator::keep(arbiter, outer_end, &kept).map_err(explain::mediator)?;
+                sent.extend([end.as_raw_fd(), lives.as_raw_fd()]);
+                (Some(judge), Some((end, lives)))
+            }
+            None => (None, None),
+        };
+        let judged = wire.as_ref().map(|(end, _)| end.as_raw_fd());
+        let answer = commands(&plan, &calls, judged, self.inner).and_then(|steps| {
+            let memory = terms::compose(&steps, time(&plan))?;
+            sent.insert(0, memory.as_raw_fd());
+            let sent = socket::send_with(self.requests.as_raw_fd(), keeper::NARROW, &sent);
+            drop(told);
+            let mut bytes = [0; LENGTH];
+            let heard = sent.and_then(|()| recv(heard.as_raw_fd(), &mut bytes, MsgFlags::empty()));
+            match heard.ok().and_then(|_| Message::decode(bytes)) {
+                Some(Message::Ready) => Ok(steps),
+                Some(Message::Failed(_, index, errno)) => Err(explain::first(index, Errno::from_raw(errno))),
+                _ => Err(Error::Lost(self.end_told())),
+            }
+        });
+        match answer {
+            Ok(steps) => {
+                mediators.extend(judge);
+                *self.held.write().unwrap_or_else(PoisonError::into_inner) = Held { plan, steps };
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(judge) = judge {
+                    let _ = judge.conclude();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The plan that commands are held by.
+    pub(crate) fn plan(&self) -> LinuxPlan {
+        self.held().plan.clone()
+    }
+
+    fn held(&self) -> RwLockReadGuard<'_, Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn refused(&self, errno: Errno) -> Error {
         explain::first(1, errno)
     }
@@ -231,7 +346,8 @@ impl Session {
     /// What the failure of a command's start means.
     pub(crate) fn explain(&self, index: Option<u32>, errno: i32, asked: &Asked) -> Error {
         let errno = Errno::from_raw(errno);
-        let step = index.and_then(|index| self.steps.get(usize::try_from(index).ok()?));
+        let held = self.held();
+        let step = index.and_then(|index| held.steps.get(usize::try_from(index).ok()?));
         match step {
             None if errno == Errno::EAGAIN => Error::Plan(format!(
                 "the command cannot be started: {MOST} at once are the most in a session, or too many processes run; wait for one to end"
@@ -270,7 +386,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.end();
         let helpers = self.helpers.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mediator) = helpers.0.take() {
+        for mediator in helpers.0.drain(..) {
             let _ = mediator.conclude();
         }
         if let Some(server) = helpers.1.take() {
@@ -301,6 +417,22 @@ fn begun(report: &OwnedFd, sandbox: &Sandbox) -> Option<Error> {
             _ => return None,
         }
     }
+}
+
+/// How long each command may take.
+fn time(plan: &LinuxPlan) -> Option<Duration> {
+    let timers = plan.limits.iter().filter(|limit| limit.by == LimitMechanism::Timer);
+    timers.map(|limit| Duration::from_millis(limit.amount)).min()
+}
+
+/// What the process of each command does, with the filter of these calls; where starts are judged, through this channel.
+fn commands(
+    plan: &LinuxPlan,
+    calls: &[CallRule],
+    judged: Option<RawFd>,
+    inner: Option<RawFd>,
+) -> Result<Vec<Step>, Error> {
+    steps(plan, filter(calls, judged)?, inner)
 }
 
 /// What the process of each command does, in order.

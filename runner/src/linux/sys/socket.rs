@@ -215,9 +215,12 @@ pub(in crate::linux) fn peer_process(connection: RawFd) -> Result<OwnedFd, Errno
     }
 }
 
-/// Takes the descriptors of one message into an array, without allocating; how many. `ENODATA`: the other end is gone;
-/// `EMFILE`: some had no room, and all are closed.
-pub(in crate::linux) fn take_into(channel: RawFd, taken: &mut [RawFd; MOST_CARRIED]) -> Result<usize, Errno> {
+/// Takes the descriptors of one message into an array, without allocating; its byte, and how many. `ENODATA`: the other
+/// end is gone; `EMFILE`: some had no room, and all are closed.
+pub(in crate::linux) fn take_into(
+    channel: RawFd,
+    taken: &mut [RawFd; MOST_CARRIED],
+) -> Result<(u8, usize), Errno> {
     let mut byte = [0_u8];
     let mut control = Control([0; 16 + 4 * MOST_CARRIED]);
     let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
@@ -250,7 +253,8 @@ pub(in crate::linux) fn take_into(channel: RawFd, taken: &mut [RawFd; MOST_CARRI
             return Err(Errno::EMFILE);
         }
     }
-    Ok(count)
+    let [byte] = byte;
+    Ok((byte, count))
 }
 
 /// Sends a message that nobody has to take: it neither waits nor raises a signal.

@@ -118,7 +118,7 @@ impl Scene {
     /// A connection to the address inside of a name.
     pub(super) async fn to_name(&self, name: &str, port: u16) -> TcpStream {
         let name = fence_compiler::pattern::DomainName::new(name).unwrap();
-        let ports = self.server.judge.ports(&name);
+        let ports = self.server.judge().ports(&name);
         let address = self.server.names.borrow_mut().address(&name, &ports).unwrap();
         self.to((address, port).into()).await
     }

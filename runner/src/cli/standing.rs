@@ -1,0 +1,75 @@
+//! What of a session stands as it was made: whether another plan needs it to be different.
+
+use fence_compiler::plan::{LimitMechanism, LinuxPlan, Mount, NetworkPlan};
+
+/// What of the next plan is held by something that cannot be changed while the sandbox stands; `None`: nothing is.
+pub(super) fn difference(now: &LinuxPlan, next: &LinuxPlan) -> Option<String> {
+    let names = next.network == NetworkPlan::Isolated;
+    let (held, wanted) = (mounts(now, names), mounts(next, names));
+    let differs =
+        |one: &[Mount], others: &[Mount]| one.iter().find(|mount| !others.contains(mount)).map(place);
+    let path = differs(&wanted, &held).or_else(|| differs(&held, &wanted));
+    if let Some(path) = path.or_else(|| (held != wanted).then(|| "/".to_owned())) {
+        return Some(format!(
+            "what it says of files changes what can be done at `{path}`, and the file tree of a session stays as it was made"
+        ));
+    }
+    // The files that names are resolved by stay where they are: without the network they serve nobody.
+    let served = |path: &_| {
+        names && now.mounts.iter().any(|mount| matches!(mount, Mount::Names { at, .. } if at == path))
+    };
+    let rule = now
+        .landlock
+        .rules
+        .iter()
+        .find(|rule| !next.landlock.rules.contains(rule) && !served(&rule.path))
+        .or_else(|| next.landlock.rules.iter().find(|rule| !now.landlock.rules.contains(rule)));
+    if let Some(rule) = rule {
+        return Some(format!(
+            "what it says of files changes what can be done at `{}`, and the file tree of a session stays as it was made",
+            rule.path
+        ));
+    }
+    if now.memfd != next.memfd {
+        return Some("what may be executed from memory is decided when a session starts".to_owned());
+    }
+    let processes = |plan: &LinuxPlan| {
+        plan.limits.iter().find(|limit| limit.by == LimitMechanism::PidMax).map(|limit| limit.amount)
+    };
+    (processes(now) != processes(next))
+        .then(|| "`limit processes` is held for all of a session together from its start".to_owned())
+}
+
+/// The mounts without the rules that they are there for; without the files that names are resolved by, if so asked.
+fn mounts(plan: &LinuxPlan, without_names: bool) -> Vec<Mount> {
+    let mut mounts = plan.mounts.clone();
+    mounts.retain(|mount| !(without_names && matches!(mount, Mount::Names { .. })));
+    for mount in &mut mounts {
+        match mount {
+            Mount::Tree { rules, .. }
+            | Mount::Mask { rules, .. }
+            | Mount::Pin { rules, .. }
+            | Mount::Overlaid { rules, .. }
+            | Mount::Copy { rules, .. } => rules.clear(),
+            _ => {}
+        }
+    }
+    mounts
+}
+
+fn place(mount: &Mount) -> String {
+    match mount {
+        Mount::Directory { at, .. }
+        | Mount::Link { at, .. }
+        | Mount::Tree { at, .. }
+        | Mount::Mask { at, .. }
+        | Mount::Pin { at, .. }
+        | Mount::Proc { at, .. }
+        | Mount::Dev { at, .. }
+        | Mount::Names { at, .. }
+        | Mount::Overlaid { at, .. }
+        | Mount::Copy { at, .. }
+        | Mount::Private { at, .. } => at.to_string(),
+        Mount::Layer { over, .. } => over.to_string(),
+    }
+}
