@@ -5,6 +5,8 @@
 mod endings;
 #[allow(dead_code, unused_imports)]
 mod harness;
+#[path = "life/relayed.rs"]
+mod relayed;
 #[path = "life/streams.rs"]
 mod streams;
 #[path = "life/terminals.rs"]
@@ -17,6 +19,7 @@ fn main() -> ExitCode {
     suite.add_cases("life/cases");
     streams::add(&mut suite);
     terminals::add(&mut suite);
+    terminals::add_relayed(&mut suite);
     endings::add(&mut suite);
     suite.run()
 }

@@ -3,6 +3,8 @@
 
 #[allow(dead_code, unused_imports)]
 mod harness;
+#[path = "life/relayed.rs"]
+mod relayed;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -45,17 +47,31 @@ fn main() -> ExitCode {
         }
     }
     for person in Person::everybody() {
-        for (name, act) in TERMINALS {
+        let own = relayed::ALL
+            .iter()
+            .map(|(name, act)| (format!("with a terminal of its own: {name}"), *act, "-t"));
+        let given = TERMINALS.iter().map(|(name, act)| ((*name).to_owned(), *act, ""));
+        for (name, act, option) in given.chain(own) {
             let (ground, someone) = (suite.ground(), person.clone());
-            suite.add_needing(name, &person, &["bash".to_owned()], move || {
+            suite.add_needing(&name, &person, &["bash".to_owned()], move || {
                 let opened = Opened::new(&ground, &someone)?;
                 let mut terminal = Terminal::open(&opened.scene);
-                let fence = format!("{} session run s --", opened.scene.fence().display());
+                let fence = format!("{} session run s {option} --", opened.scene.fence().display());
                 act(&mut terminal, &fence)?;
                 drop(terminal);
                 opened.close()
             });
         }
+        let (ground, someone) = (suite.ground(), person.clone());
+        suite.add_needing("a terminal of its own does not control where `tty` is closed", &person, &["bash".to_owned()], move || {
+            let opened = Opened::under(&ground, &someone, &format!("{POLICY}deny tty\n"))?;
+            let text = "test -t 0 -a -t 1 -a -t 2 && ! (: < /dev/tty) 2> /dev/null && tty | grep -q /dev/pts/ && echo so";
+            let finished = opened.fence(&["session", "run", "s", "-t", "-c", text]).run();
+            if finished.out().trim() != "so" {
+                return Err(format!("{:?} {:?} {}", finished.ending, finished.out(), finished.err()));
+            }
+            opened.close()
+        });
         for (name, rule) in [
             ("SIGKILL of what judges starts ends all", "deny run \"sleep 77\" best-effort\nallow run *\n"),
             ("SIGKILL of what serves connections ends all", "allow connect localhost:9\n"),

@@ -1,6 +1,7 @@
 //! Job control, keys and window sizes in a real terminal.
 
 use crate::harness::{Person, Scene, Suite, Terminal};
+use crate::relayed;
 
 const POLICY: &str = "include base\nallow read write exec $cwd, $tmp\n";
 
@@ -33,6 +34,24 @@ pub fn add(suite: &mut Suite) {
                 let mut terminal = Terminal::open(&scene);
                 let fence = format!("{} run -p {} --", scene.fence().display(), policy.display());
                 act(&mut terminal, &fence)
+            });
+        }
+    }
+}
+
+/// Adds those of a terminal that is the command's own.
+pub fn add_relayed(suite: &mut Suite) {
+    for person in Person::everybody() {
+        for (name, act) in relayed::ALL {
+            let (ground, someone) = (suite.ground(), person.clone());
+            suite.add_needing(&format!("relayed::{name}"), &person, &["bash".to_owned()], move || {
+                let scene = Scene::new(&ground, &someone, &[], &[]);
+                let policy = scene.policy(POLICY);
+                let mut terminal = Terminal::open(&scene);
+                act(
+                    &mut terminal,
+                    &format!("{} run --pty -p {} --", scene.fence().display(), policy.display()),
+                )
             });
         }
     }

@@ -187,6 +187,10 @@ pub(super) struct Run {
     /// Show each refusal as it happens: the rule, and what would allow it
     #[arg(short, long, help_heading = "Output")]
     pub monitor: bool,
+    /// Give the command a terminal of its own, which is relayed to the caller's
+    #[cfg(target_os = "linux")]
+    #[arg(long, help_heading = "Command")]
+    pub pty: bool,
     /// Write to an overlay instead of the host's files: `tmp`, which is gone at the end, or one that is kept
     /// under a name (fence overlay)
     #[arg(long, value_name = "NAME", help_heading = "Command")]
@@ -543,6 +547,9 @@ pub(super) struct SessionRun {
     /// Start in this directory instead of the current one
     #[arg(short = 'C', long = "directory", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: Option<PathBuf>,
+    /// Give it a terminal of its own, which is relayed to the caller's
+    #[arg(short = 't', long = "pty")]
+    pub terminal: bool,
     /// The command, and everything that is its own
     #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present = "text", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,

@@ -80,7 +80,7 @@ pub(super) fn kept(
     drop((starts, serving));
     drop(served);
     let Prepared { policy, host, plan, .. } = prepared;
-    Ok((Rules::new(policy, host, plan.environment), session))
+    Ok((Rules::new(policy, host, plan), session))
 }
 
 /// Holds a session by a narrower policy from now on, if it is one: what its commands are judged by then.
@@ -134,7 +134,7 @@ pub(crate) fn narrow(
     })?;
     drop(starts);
     let Prepared { policy, host, plan, .. } = prepared;
-    Ok(Rules::new(policy, host, plan.environment))
+    Ok(Rules::new(policy, host, plan))
 }
 
 /// How many reasons are told.

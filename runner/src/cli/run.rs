@@ -47,6 +47,10 @@ const NOT_FOUND: u8 = 127;
 
 /// Runs a command under a policy, and exits as it does.
 pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
+    #[cfg(target_os = "linux")]
+    if arguments.pty && !arguments.dry_run {
+        return in_own_terminal();
+    }
     let offered = own::offered(&arguments.publish)?;
     let overlay = Overlay::asked(arguments)?;
     let mut files = overlay.files();
@@ -78,6 +82,23 @@ pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
     // What it has made in the file system does not end with the process.
     prepared.backend = Backend::Native;
     code
+}
+
+/// Runs the same without `--pty`, with a terminal that is relayed to the caller's.
+#[cfg(target_os = "linux")]
+fn in_own_terminal() -> anyhow::Result<u8> {
+    use std::os::unix::process::ExitStatusExt;
+
+    let fence = std::env::current_exe().context("cannot find fence")?;
+    let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // The options stand before the command, so that the first is the one that was meant.
+    let Some(at) = words.iter().position(|word| word == "--pty") else { bail!("`--pty` was not given") };
+    words.remove(at);
+    let mut again = std::process::Command::new(fence);
+    again.args(words);
+    let status = crate::linux::relay::run(again).context("cannot give the command a terminal of its own")?;
+    let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(FAILED.into());
+    Ok(u8::try_from(code).unwrap_or(FAILED))
 }
 
 /// Everything that is known before the command is looked at.

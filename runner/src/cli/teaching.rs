@@ -151,6 +151,8 @@ Examples:
                                     a sandbox for the current directory, called `build`
   fence session run build -- make   as `fence run`, at about the cost of a plain start
   fence session run build -c 'make && ./check'
+  fence session run -t build -- bash
+                                    with a terminal of its own, and job control in it
   fence session reload build        its policy has changed, and allows less than before
   fence session list                name, policy, directory, age in seconds
   fence session stop build          it and everything in it ends

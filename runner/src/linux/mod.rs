@@ -18,6 +18,7 @@ mod network;
 mod operation;
 mod outside;
 mod parent;
+pub(crate) mod relay;
 mod sandbox;
 pub mod seccomp;
 pub(crate) mod serving;

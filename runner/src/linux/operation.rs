@@ -13,8 +13,9 @@ use super::sys::mount::{self, Attributes, Depth};
 use super::sys::notice;
 use super::sys::process::{self, Disposition, Signals, Strings};
 use super::sys::processor::Processors;
-use super::sys::request::Request;
+use super::sys::request::{Controls, Request};
 use super::sys::socket;
+use super::sys::terminal;
 use super::{message::Message, sys};
 use crate::launch::Phase;
 
@@ -408,6 +409,9 @@ impl State {
                 let standard = self.asked()?.standard;
                 for (number, descriptor) in (0..).zip(standard) {
                     sys::put(descriptor, number)?;
+                }
+                if self.asked()?.request.terminal().is_some_and(|own| own.controls == Controls::Yes) {
+                    terminal::take_control(0)?;
                 }
             }
             Operation::StartAsked => {

@@ -210,6 +210,7 @@ impl Command {
                 .as_ref()
                 .map_or_else(|| own.to_owned(), |directory| own.join(directory)),
             umask: crate::linux::session::umask(),
+            terminal: None,
         }
     }
 }

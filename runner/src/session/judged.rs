@@ -9,13 +9,13 @@ use std::sync::{Mutex, PoisonError};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::host::Host;
 use fence_compiler::lower::environment::passes;
-use fence_compiler::plan::EnvironmentPlan;
+use fence_compiler::plan::{EnvironmentPlan, LinuxPlan, TerminalPlan};
 use fence_compiler::policy::Policy;
 
 use super::Error;
 use crate::audit::visible;
 use crate::cli::remedy;
-use crate::linux::session::Asked;
+use crate::linux::session::{Asked, Controls, Size, Terminal};
 use crate::preflight::{Invocation, Judge, Lookup, NotFound, Program, Refusal, Word, look_up};
 
 /// What commands of a session are judged by.
@@ -24,6 +24,8 @@ pub(crate) struct Rules {
     pub(crate) policy: Policy,
     pub(crate) host: Host,
     pub(crate) environment: EnvironmentPlan,
+    /// Whether a command may have a controlling terminal.
+    terminal: TerminalPlan,
     /// Which variables are passed on, as far as that was asked.
     passed: Mutex<BTreeMap<String, Passing>>,
 }
@@ -44,14 +46,17 @@ pub(crate) struct Wanted {
     /// The directory that it starts in.
     pub(crate) directory: PathBuf,
     pub(crate) umask: u32,
+    /// The window of the terminal that it is to have of its own.
+    pub(crate) terminal: Option<Size>,
 }
 
 /// How many variables are remembered.
 const MOST_REMEMBERED: usize = 4096;
 
 impl Rules {
-    pub(crate) fn new(policy: Policy, host: Host, environment: EnvironmentPlan) -> Rules {
-        Rules { policy, host, environment, passed: Mutex::default() }
+    pub(crate) fn new(policy: Policy, host: Host, plan: LinuxPlan) -> Rules {
+        let LinuxPlan { environment, terminal, .. } = plan;
+        Rules { policy, host, environment, terminal, passed: Mutex::default() }
     }
 
     /// Judges a command, and everything that its words say it starts.
@@ -87,6 +92,7 @@ impl Rules {
                 .map(|(name, value)| c_string(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
                 .collect::<Result<_, _>>()?,
             umask: wanted.umask,
+            terminal: wanted.terminal.map(|size| Terminal { size, controls: self.controls() }),
         })
     }
 
@@ -124,6 +130,14 @@ impl Rules {
             passed.insert(name.to_owned(), passing);
         }
         passing == Passing::Passed
+    }
+
+    /// Whether the terminal that a command is given is its controlling one, which is what `tty` is about.
+    fn controls(&self) -> Controls {
+        match self.terminal {
+            TerminalPlan::Kept => Controls::Yes,
+            TerminalPlan::None => Controls::No,
+        }
     }
 
     /// What the policy is called.

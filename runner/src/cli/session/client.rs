@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use anyhow::{Context, bail};
@@ -15,7 +16,8 @@ use crate::cli::arguments::SessionRun;
 use crate::cli::run::FAILED;
 use crate::cli::screen::Screen;
 use crate::launch::Outcome;
-use crate::linux::session::{Forwarded, Heard, LENGTH, heard};
+use crate::linux::relay::size;
+use crate::linux::session::{Forwarded, Heard, LENGTH, Size, TERMINAL, heard};
 use crate::session::judged::Wanted;
 
 /// The most that a refusal says.
@@ -43,6 +45,7 @@ pub(in crate::cli) fn run(run: &SessionRun, screen: Screen) -> anyhow::Result<u8
         environment: std::env::vars_os().collect(),
         directory,
         umask: crate::linux::session::umask(),
+        terminal: run.terminal.then(|| size().unwrap_or(Size::USUAL)),
     };
     let folder = Folder::of_caller()?;
     let no_session =
@@ -51,12 +54,15 @@ pub(in crate::cli) fn run(run: &SessionRun, screen: Screen) -> anyhow::Result<u8
     let null = File::options().read(true).write(true).open("/dev/null").context("cannot open `/dev/null`")?;
     let standard = [0, 1, 2].map(|number| if is_open(number) { number } else { null.as_raw_fd() });
     let memory = wire::written(&wanted).context("cannot lay out the command")?;
-    let [input, output, error] = standard;
+    // A command with a terminal of its own has that for all three.
+    let [input, output, error] = if run.terminal { [null.as_raw_fd(); 3] } else { standard };
     let forwarded = Forwarded::begin();
     wire::send(&connection, Kind::Run, &[memory.as_raw_fd(), input, output, error])
         .with_context(no_session)?;
     // The command has them: a reader of its output sees the end as soon as it closes it.
-    crate::linux::session::release_standard();
+    if !run.terminal {
+        crate::linux::session::release_standard();
+    }
     match until_the_end(&connection, &forwarded)? {
         Ended::With(outcome) => Ok(u8::try_from(outcome.exit_code() & 0xff).unwrap_or(FAILED)),
         Ended::Refused(code, text) => {
@@ -81,28 +87,58 @@ enum Ended {
 }
 
 fn until_the_end(connection: &OwnedFd, forwarded: &Forwarded) -> anyhow::Result<Ended> {
-    let mut bytes = vec![0; LONGEST];
     loop {
         if forwarded.wait(connection) {
             continue;
         }
-        let length = match recv(connection.as_raw_fd(), &mut bytes, MsgFlags::empty()) {
-            Err(Errno::EINTR | Errno::EAGAIN) => continue,
-            Err(Errno::ECONNRESET) | Ok(0) => return Ok(Ended::Gone),
-            Err(errno) => return Err(errno).context("cannot hear of the command"),
-            Ok(length) => length,
-        };
-        if let Some([TEXT, code, text @ ..]) = bytes.get(..length) {
-            return Ok(Ended::Refused(*code, String::from_utf8_lossy(text).into_owned()));
+        if let Some(outer) = terminal_of(connection) {
+            let mut end = None;
+            forwarded.relay(outer, connection, &mut || {
+                // What stops a command with a terminal of its own is not for the shell outside.
+                end = told(connection, &mut |_| {}).transpose();
+                if end.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            return end.unwrap_or(Ok(Ended::Gone));
         }
-        let message = bytes.get(..length).and_then(|bytes| <[u8; LENGTH]>::try_from(bytes).ok());
-        match message.and_then(heard) {
-            Some(Heard::Ended(outcome)) => return Ok(Ended::With(outcome)),
-            Some(Heard::Failed(index, errno)) => return Ok(Ended::NotStarted(index, errno)),
-            Some(Heard::Stopped(signal)) => forwarded.stop(signal, connection),
-            None => {}
+        if let Some(ended) = told(connection, &mut |signal| forwarded.stop(signal, connection))? {
+            return Ok(ended);
         }
     }
+}
+
+/// The end of the command's own terminal that is relayed, if that is what was sent.
+fn terminal_of(connection: &OwnedFd) -> Option<OwnedFd> {
+    let mut first = [0];
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    if recv(connection.as_raw_fd(), &mut first, flags) != Ok(1) || first != [TERMINAL] {
+        return None;
+    }
+    let (_, descriptors) = wire::take(connection).ok()?;
+    descriptors.into_iter().next()
+}
+
+/// Hears what is told of the command; how it ended, if it has.
+fn told(connection: &OwnedFd, stopped: &mut dyn FnMut(i32)) -> anyhow::Result<Option<Ended>> {
+    let mut bytes = vec![0; LONGEST];
+    let length = match recv(connection.as_raw_fd(), &mut bytes, MsgFlags::empty()) {
+        Err(Errno::EINTR | Errno::EAGAIN) => return Ok(None),
+        Err(Errno::ECONNRESET) | Ok(0) => return Ok(Some(Ended::Gone)),
+        Err(errno) => return Err(errno).context("cannot hear of the command"),
+        Ok(length) => length,
+    };
+    if let Some([TEXT, code, text @ ..]) = bytes.get(..length) {
+        return Ok(Some(Ended::Refused(*code, String::from_utf8_lossy(text).into_owned())));
+    }
+    let message = bytes.get(..length).and_then(|bytes| <[u8; LENGTH]>::try_from(bytes).ok());
+    Ok(match message.and_then(heard) {
+        Some(Heard::Ended(outcome)) => Some(Ended::With(outcome)),
+        Some(Heard::Failed(index, errno)) => Some(Ended::NotStarted(index, errno)),
+        Some(Heard::Stopped(signal)) => {
+            stopped(signal);
+            None
+        }
+        None => None,
+    })
 }
 
 /// Asks the session why a command was not started.

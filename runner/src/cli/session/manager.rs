@@ -160,6 +160,7 @@ impl Manager {
             argv: Vec::new(),
             environment: Vec::new(),
             umask: 0,
+            terminal: None,
         };
         let error =
             self.session.explain(u32::try_from(index).ok(), i32::try_from(errno).unwrap_or(0), &asked);

@@ -26,7 +26,7 @@ pub(super) fn origin(chosen: &Chosen, directory: PathBuf) -> Wanted {
     chosen.policy.iter().for_each(|policy| add(POLICY, policy.clone()));
     chosen.changes.rule.iter().for_each(|rule| add(RULE, rule.into()));
     chosen.changes.set.iter().for_each(|(name, value)| add(SET, format!("{name}={value}").into()));
-    Wanted { argv, environment: Vec::new(), directory, umask: 0 }
+    Wanted { argv, environment: Vec::new(), directory, umask: 0, terminal: None }
 }
 
 const POLICY: &str = "-p";

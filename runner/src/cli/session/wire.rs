@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use fence_compiler::policy::Policy;
 
-use crate::linux::session::{memory, receive, send_with};
+use crate::linux::session::{Size, memory, receive, send_with};
 use crate::session::judged::Wanted;
 
 /// What is asked.
@@ -82,6 +82,8 @@ pub(super) fn texts(wanted: &Wanted) -> Vec<u8> {
         bytes.push(0);
     };
     add(wanted.umask.to_string().as_bytes());
+    let window = wanted.terminal.map(|Size { lines, columns }| format!("{lines} {columns}"));
+    add(window.unwrap_or_default().as_bytes());
     add(wanted.directory.as_os_str().as_bytes());
     add(wanted.argv.len().to_string().as_bytes());
     wanted.argv.iter().for_each(|word| add(word.as_bytes()));
@@ -112,6 +114,12 @@ pub(super) fn of_texts(mut bytes: Vec<u8>) -> Option<Wanted> {
         std::str::from_utf8(texts.next()?).ok()?.parse().ok()
     };
     let umask = u32::try_from(number(&mut texts)?).ok()? & 0o777;
+    let window = std::str::from_utf8(texts.next()?).ok()?;
+    let terminal = match window.split_once(' ') {
+        Some((lines, columns)) => Some(Size { lines: lines.parse().ok()?, columns: columns.parse().ok()? }),
+        None if window.is_empty() => None,
+        None => return None,
+    };
     let directory = PathBuf::from(OsString::from_vec(texts.next()?.to_vec()));
     let count = number(&mut texts)?;
     let argv: Vec<OsString> =
@@ -126,7 +134,7 @@ pub(super) fn of_texts(mut bytes: Vec<u8>) -> Option<Wanted> {
             Some((OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())))
         })
         .collect();
-    Some(Wanted { argv, environment, directory, umask })
+    Some(Wanted { argv, environment, directory, umask, terminal })
 }
 
 #[cfg(test)]
@@ -140,17 +148,25 @@ mod tests {
             environment: vec![("A".into(), "b=c".into()), ("EMPTY".into(), "".into())],
             directory: "/var/tmp".into(),
             umask: 0o27,
+            terminal: Some(Size { lines: 0, columns: u16::MAX }),
         };
         assert_eq!(read(written(&wanted).unwrap()), Some(wanted.clone()));
-        let none = Wanted { environment: Vec::new(), argv: vec![OsString::new()], ..wanted };
+        let none = Wanted { environment: Vec::new(), argv: vec![OsString::new()], terminal: None, ..wanted };
         assert_eq!(read(written(&none).unwrap()), Some(none));
     }
 
     #[test]
     fn what_is_no_command_is_none() {
-        for bytes in
-            [&b""[..], b"\0", b"7\0/\0", b"7\0/\x002\0a\0", b"x\0/\x000\0", b"7\0/\x00-1\0", b"no end"]
-        {
+        for bytes in [
+            &b""[..],
+            b"\0",
+            b"7\0\0/\0",
+            b"7\0\0/\x002\0a\0",
+            b"x\0\0/\x000\0",
+            b"7\0\0/\x00-1\0",
+            b"7\x001\0/\x000\0",
+            b"no end",
+        ] {
             assert_eq!(read(memory(bytes).unwrap()), None, "{bytes:?}");
         }
     }

@@ -15,6 +15,7 @@ use crate::linux::sys::events::Events;
 use crate::linux::sys::process::{self, Change, Disposition, Signals, Stack};
 use crate::linux::sys::request::Request;
 use crate::linux::sys::socket;
+use crate::linux::sys::terminal;
 
 /// What it is given by the process that starts the session, all of it made before the clone.
 pub(super) struct Keeper<'a> {
@@ -217,12 +218,26 @@ impl Keeper<'_> {
             return Err(Errno::EAGAIN);
         }
         let request = Request::map(memory)?;
+        let mut own = None;
+        let mut standard = standard;
+        if let Some(wanted) = request.terminal() {
+            match made(wanted.size, channel) {
+                Ok(inner) => (own, standard) = (Some(inner), [inner; 3]),
+                Err(errno) => {
+                    request.unmap();
+                    return Err(errno);
+                }
+            }
+        }
         state.report = channel;
         state.asked = Some(Asked { request, memory, standard });
         let steps = self.steps.as_slice();
         let started = process::start(&mut self.stack, &mut || become_command(steps, state));
         if let Some(asked) = state.asked.take() {
             asked.request.unmap();
+        }
+        if let Some(own) = own {
+            sys::close(own);
         }
         started
     }
@@ -293,6 +308,14 @@ impl Keeper<'_> {
         }
         self.running.remove(slot);
     }
+}
+
+/// Makes a terminal, and hands the end that is relayed to whoever asked for the command.
+fn made(size: terminal::Size, channel: RawFd) -> Result<RawFd, Errno> {
+    let (outer, inner) = terminal::make(size)?;
+    let sent = socket::send_with(channel, super::TERMINAL, &[outer]);
+    sys::close(outer);
+    sent.map(|()| inner).inspect_err(|_| sys::close(inner))
 }
 
 /// What the process of a command does. It shares the memory of the first one, which waits until it has executed.

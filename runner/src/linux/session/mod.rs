@@ -12,7 +12,8 @@ mod terms;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ use nix::sys::socket::{MsgFlags, recv};
 use nix::sys::stat::Mode;
 
 pub(crate) use crate::linux::message::LENGTH;
+pub(crate) use crate::linux::sys::request::{Controls, Terminal};
+pub(crate) use crate::linux::sys::terminal::Size;
 pub(crate) use running::MOST;
 
 use super::command::{Filter, rlimit};
@@ -35,6 +38,7 @@ use super::mediator::Mediator;
 use super::message::{Forward, List, Message, Origin};
 use super::operation::{Operation, Step};
 use super::parent::{channel, filter, group_signals, judging, lost, pipe};
+use super::relay::{Beside, relay};
 use super::sandbox::Sandbox;
 use super::sys::process::{self, Readable, Side, Signals, Stack};
 use super::sys::{self, request, socket};
@@ -87,7 +91,12 @@ pub(crate) struct Asked {
     pub(crate) environment: Vec<CString>,
     /// The mask of modes.
     pub(crate) umask: u32,
+    /// The terminal that it is to have of its own.
+    pub(crate) terminal: Option<Terminal>,
 }
+
+/// The byte that brings the end of a command's terminal that is relayed: no message about a command begins so.
+pub(crate) const TERMINAL: u8 = 0xfe;
 
 /// What is heard of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,9 +257,15 @@ impl Session {
     ) -> Result<(), Error> {
         let numbers = standard.map(|one| one.as_raw_fd());
         Standard::at(numbers)?.refuse_reopening(&self.held().plan)?;
-        let memory =
-            request::compose(&asked.program, &asked.directory, &asked.argv, &asked.environment, asked.umask)
-                .map_err(|errno| self.refused(errno))?;
+        let memory = request::compose(
+            &asked.program,
+            &asked.directory,
+            &asked.argv,
+            &asked.environment,
+            asked.umask,
+            asked.terminal,
+        )
+        .map_err(|errno| self.refused(errno))?;
         let [input, output, error] = numbers;
         let sent = [memory.as_raw_fd(), input, output, error, channel.as_raw_fd()];
         socket::send_descriptors(self.requests.as_raw_fd(), &sent).map_err(|errno| match errno {
@@ -359,7 +374,6 @@ impl Session {
 
     /// Tells when the session has ended by itself: it can be read from then on.
     pub(crate) fn lifeline(&self) -> BorrowedFd<'_> {
-        use std::os::fd::AsFd;
         self.report.as_fd()
     }
 
@@ -577,6 +591,33 @@ pub(crate) fn become_daemon() -> std::io::Result<Daemon> {
     }
 }
 
+/// A command that is relayed to.
+struct Relayed<'a> {
+    connection: &'a OwnedFd,
+    hear: &'a mut dyn FnMut() -> ControlFlow<()>,
+}
+
+impl Beside for Relayed<'_> {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.connection.as_fd()
+    }
+
+    fn hear(&mut self) -> ControlFlow<()> {
+        (self.hear)()
+    }
+
+    fn signal(&mut self, received: process::Received) {
+        pass_on(received, self.connection);
+    }
+}
+
+fn pass_on(received: process::Received, connection: &OwnedFd) {
+    let origin = if received.sender == process::Sender::Kernel { Origin::Kernel } else { Origin::Process };
+    // In a session of its own nothing but SIGSTOP stops it.
+    let signal = if received.signal == libc::SIGTSTP { libc::SIGSTOP } else { received.signal };
+    let _ = socket::tell(connection.as_raw_fd(), &[Forward { signal, origin }.encode()]);
+}
+
 /// The signals that this process gets in the place of a command of a session.
 pub(crate) struct Forwarded {
     received: RawFd,
@@ -597,17 +638,21 @@ impl Forwarded {
             return false;
         }
         while let Some(received) = process::take_signal(self.received) {
-            let signal = received.signal;
-            if signal == libc::SIGTTIN || signal == libc::SIGTTOU {
-                continue;
+            if received.signal != libc::SIGTTIN && received.signal != libc::SIGTTOU {
+                pass_on(received, connection);
             }
-            let origin =
-                if received.sender == process::Sender::Kernel { Origin::Kernel } else { Origin::Process };
-            // In a session of its own nothing but SIGSTOP stops it.
-            let signal = if signal == libc::SIGTSTP { libc::SIGSTOP } else { signal };
-            let _ = socket::tell(connection.as_raw_fd(), &[Forward { signal, origin }.encode()]);
         }
         true
+    }
+
+    /// Relays the command's own terminal until `hear` breaks, which is asked when there is something to hear.
+    pub(crate) fn relay(
+        &self,
+        outer: OwnedFd,
+        connection: &OwnedFd,
+        hear: &mut dyn FnMut() -> ControlFlow<()>,
+    ) {
+        relay(outer, self.received, &mut Relayed { connection, hear });
     }
 
     /// Stops as the command was stopped, and lets it go on when this process does.

@@ -12,6 +12,7 @@ pub(super) mod process;
 pub(super) mod processor;
 pub(super) mod request;
 pub(super) mod socket;
+pub(super) mod terminal;
 pub(super) mod trace;
 
 use std::ffi::CStr;

@@ -10,6 +10,7 @@ use std::ptr;
 use nix::errno::Errno;
 
 use super::check;
+use super::terminal::Size;
 
 /// The words at the beginning, by their index: the length of all, and where the parts lie.
 const LENGTH: usize = 0;
@@ -18,8 +19,43 @@ const DIRECTORY: usize = 2;
 const ARGUMENTS: usize = 3;
 const ENVIRONMENT: usize = 4;
 const UMASK: usize = 5;
-const HEAD: usize = 6;
+const TERMINAL: usize = 6;
+const HEAD: usize = 7;
 const WORD: usize = size_of::<u64>();
+
+/// The terminal that a command is to have of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terminal {
+    /// Of its window.
+    pub(crate) size: Size,
+    /// Whether it is its controlling one.
+    pub(crate) controls: Controls,
+}
+
+/// Whether a terminal is the controlling one of who has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Controls {
+    /// It is: its keys are signals, and `/dev/tty` opens.
+    Yes,
+    /// It is read and written only.
+    No,
+}
+
+impl Terminal {
+    const MADE: u64 = 1 << 32;
+    const CONTROLLING: u64 = 1 << 33;
+
+    fn encode(self) -> u64 {
+        let controls = if self.controls == Controls::Yes { Terminal::CONTROLLING } else { 0 };
+        Terminal::MADE | controls | u64::from(self.size.lines) << 16 | u64::from(self.size.columns)
+    }
+
+    fn decode(word: u64) -> Option<Terminal> {
+        let controls = if word & Terminal::CONTROLLING == 0 { Controls::No } else { Controls::Yes };
+        let size = Size { lines: (word >> 16) as u16, columns: word as u16 };
+        (word & Terminal::MADE != 0).then_some(Terminal { size, controls })
+    }
+}
 
 /// Lays a command out in memory of its own, and yields its descriptor.
 pub(in crate::linux) fn compose(
@@ -28,6 +64,7 @@ pub(in crate::linux) fn compose(
     arguments: &[CString],
     environment: &[CString],
     umask: u32,
+    terminal: Option<Terminal>,
 ) -> Result<OwnedFd, Errno> {
     let words = HEAD + arguments.len() + environment.len() + 2;
     let mut numbers: Vec<u64> = Vec::with_capacity(words);
@@ -49,7 +86,9 @@ pub(in crate::linux) fn compose(
         .chain(environment.iter().map(|text| place(text)).chain([0]))
         .collect();
     let length = (words * WORD + texts.len()) as u64;
-    numbers.extend([length, program, directory, arguments_at as u64, environment_at as u64, umask.into()]);
+    let terminal = terminal.map_or(0, Terminal::encode);
+    numbers.extend([length, program, directory, arguments_at as u64, environment_at as u64]);
+    numbers.extend([umask.into(), terminal]);
     numbers.extend(lists);
     let mut bytes: Vec<u8> = Vec::with_capacity(words * WORD + texts.len());
     numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_ne_bytes()));
@@ -176,6 +215,11 @@ impl Request {
         self.word(UMASK) as u32
     }
 
+    /// The terminal that it is to have of its own.
+    pub(in crate::linux) fn terminal(&self) -> Option<Terminal> {
+        Terminal::decode(self.word(TERMINAL))
+    }
+
     /// Executes the program; it returns only if that fails.
     pub(in crate::linux) fn execute(&self) -> Errno {
         let (arguments, environment) = (self.at(ARGUMENTS), self.at(ENVIRONMENT));
@@ -197,11 +241,20 @@ mod tests {
         for (script, code) in
             [("test \"$1\" = 'a b' -a \"$X\" = y -a \"$(pwd)\" = /usr || exit 3; exit 7", 7), ("exit $#", 2)]
         {
+            let size = Size { lines: 65535, columns: 80 };
+            let terminal = (code == 7).then_some(Terminal { size, controls: Controls::Yes });
             let arguments = texts(&["sh", "-c", script, "sh", "a b", ""]);
-            let memory =
-                compose(c"/bin/sh", c"/usr", &arguments, &texts(&["X=y", "PATH=/usr/bin:/bin"]), 0o27)
-                    .unwrap();
+            let memory = compose(
+                c"/bin/sh",
+                c"/usr",
+                &arguments,
+                &texts(&["X=y", "PATH=/usr/bin:/bin"]),
+                0o27,
+                terminal,
+            )
+            .unwrap();
             let request = Request::map(memory.as_raw_fd()).unwrap();
+            assert_eq!(request.terminal(), terminal);
             assert_eq!((request.directory(), request.umask()), (c"/usr", 0o27));
             assert_eq!(request.command(), (c"/bin/sh".to_owned(), arguments));
             let pid = process::start(&mut Stack::new(), &mut || {
