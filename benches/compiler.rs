@@ -1,10 +1,13 @@
 //! What compiling costs: parsing, resolving, deciding and lowering, on the built-in policies and on long ones.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod counted;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::hint::black_box;
 
+use counted::counted;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
@@ -54,6 +57,7 @@ fn parse(c: &mut Criterion) {
     let long_texts = [100, 1_000, 10_000].map(|rules| (rules.to_string(), long(rules)));
     let built_in = fence_policies::ALL.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
     for (name, text) in built_in.chain(long_texts) {
+        counted(&format!("parse/{name}"), || fence_grammar::parse(&text));
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_with_input(BenchmarkId::from_parameter(name), &text, |b, text| {
             b.iter(|| fence_grammar::parse(black_box(text)));
@@ -63,9 +67,11 @@ fn parse(c: &mut Criterion) {
 
 fn resolving(c: &mut Criterion) {
     let mut group = c.benchmark_group("resolve");
+    counted("resolve/default", || resolved(DEFAULT));
     group.bench_function("default", |b| b.iter(|| resolved(black_box(DEFAULT))));
     for rules in [100, 1_000, 10_000, 100_000] {
         let text = long(rules);
+        counted(&format!("resolve/{rules}"), || resolved(&text));
         group.sample_size(if rules > 10_000 { 10 } else { 100 });
         group
             .bench_with_input(BenchmarkId::from_parameter(rules), &text, |b, text| b.iter(|| resolved(text)));
@@ -82,11 +88,13 @@ fn deciding(c: &mut Criterion) {
     {
         let policy = resolved(&text);
         let question = read("/home/user/work/src/main.rs");
+        counted(&format!("decide/naive/{name}"), || decide(&policy, &world, &question));
         group.bench_function(format!("naive/{name}"), |b| {
             b.iter(|| decide(&policy, &world, black_box(&question)))
         });
         let index = Index::new(&policy);
         for (kind, question) in [("path", &question), ("covered-path", &covered)] {
+            counted(&format!("decide/index/{kind}/{name}"), || index.decide(&world, question));
             group.bench_function(format!("index/{kind}/{name}"), |b| {
                 b.iter(|| index.decide(&world, black_box(question)));
             });
@@ -101,6 +109,7 @@ fn deciding(c: &mut Criterion) {
         let index = Index::new(&policy);
         let name = DomainName::new("h7.d7.example").unwrap();
         let question = Question::Connect(Destination { name: Some(name), address: None, port: 443 });
+        counted(&format!("decide/index/connect/{rules}-rules"), || index.decide(&world, &question));
         group.bench_function(format!("index/connect/{rules}-rules"), |b| {
             b.iter(|| index.decide(&world, black_box(&question)));
         });
@@ -112,6 +121,7 @@ fn lowering(c: &mut Criterion) {
     let policy = resolved(DEFAULT);
     let host = host();
     let files = files();
+    counted("lower/default", || lower(&policy, &host, &mut files.clone()));
     group.bench_function("default", |b| b.iter(|| lower(&policy, &host, &mut files.clone())));
 }
 
@@ -122,6 +132,7 @@ fn compiling(c: &mut Criterion) {
     let files = files();
     for name in ["default", "code"] {
         let text = format!("include {name}\n");
+        counted(&format!("compile/{name}"), || lower(&resolved(&text), &host, &mut files.clone()));
         group.bench_function(name, |b| {
             b.iter(|| lower(&resolved(black_box(&text)), &host, &mut files.clone()));
         });

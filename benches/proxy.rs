@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 #![cfg_attr(not(target_os = "linux"), allow(unused))]
 
+mod counted;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::ops::ControlFlow;
@@ -11,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use counted::counted;
 use fence::proxy::{Callers, Inside, Setting, Trusted, Watch, serve};
 use fence_compiler::plan::{JudgedNetwork, RESOLVER};
 use fence_compiler::policy::Tls;
@@ -22,6 +25,9 @@ use fence_compiler::world::World;
 const BYTES: usize = 1 << 30;
 const ROUNDS: usize = 5;
 const CONNECTIONS: usize = 2_000;
+/// Connections that are kept, and requests on each of them.
+const KEPT: usize = 8;
+const REQUESTS: usize = 500;
 
 struct Nothing;
 
@@ -48,6 +54,21 @@ fn main() {
     let proxy = proxy();
     let sink = sink();
     let echo = echo();
+    let pages = pages();
+    for (name, way) in [("socks", Way::Socks), ("connect", Way::Connect), ("http", Way::Http)] {
+        let (direct, through) =
+            in_turn(ROUNDS, || requested(pages, None), || requested(pages, Some((proxy, way))));
+        let rate = |took: Duration| (KEPT * REQUESTS) as f64 / took.as_secs_f64();
+        println!(
+            "proxy/{name}/requests, {KEPT} connections kept: direct {:.0}/s, through {:.0}/s, ratio {:.2}",
+            rate(direct),
+            rate(through),
+            direct.as_secs_f64() / through.as_secs_f64()
+        );
+        counted(&format!("proxy/{name}/{} requests", KEPT * REQUESTS), || {
+            requested(pages, Some((proxy, way)))
+        });
+    }
     for (name, way) in [("socks", Way::Socks), ("connect", Way::Connect)] {
         let (direct, through) = in_turn(ROUNDS, || moved(sink, None), || moved(sink, Some((proxy, way))));
         let rate = |took: Duration| BYTES as f64 / took.as_secs_f64() / 1e9;
@@ -65,6 +86,7 @@ fn main() {
             through.as_secs_f64() * 1e6,
             (through.saturating_sub(direct)).as_secs_f64() * 1e6
         );
+        counted(&format!("proxy/{name}/set-up and one byte back"), || set_up(echo, Some((proxy, way))));
     }
     std::process::exit(0);
 }
@@ -86,6 +108,8 @@ fn in_turn(
 enum Way {
     Socks,
     Connect,
+    /// Requests with whole URLs: nothing is said before them.
+    Http,
 }
 
 fn connect(to: SocketAddr, by: Option<(SocketAddrV4, Way)>) -> TcpStream {
@@ -93,6 +117,7 @@ fn connect(to: SocketAddr, by: Option<(SocketAddrV4, Way)>) -> TcpStream {
     let mut stream = TcpStream::connect(proxy).unwrap();
     stream.set_nodelay(true).unwrap();
     match way {
+        Way::Http => {}
         Way::Socks => {
             // Greeting and request at once, as a program in a hurry may.
             let [high, low] = to.port().to_be_bytes();
@@ -124,6 +149,53 @@ fn moved(to: SocketAddr, by: Option<(SocketAddrV4, Way)>) -> Duration {
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(stream.read(&mut [0]).unwrap(), 1);
     started.elapsed()
+}
+
+/// How long it takes to ask for the same page again and again, on some connections at once.
+fn requested(to: SocketAddr, by: Option<(SocketAddrV4, Way)>) -> Duration {
+    let url = if matches!(by, Some((_, Way::Http))) { format!("http://{to}/") } else { "/".to_owned() };
+    let request = format!("GET {url} HTTP/1.1\r\nHost: {to}\r\n\r\n");
+    let mut streams: Vec<TcpStream> = (0..KEPT).map(|_| connect(to, by)).collect();
+    streams.iter().for_each(|stream| stream.set_nodelay(true).unwrap());
+    let started = Instant::now();
+    thread::scope(|scope| {
+        for stream in &mut streams {
+            scope.spawn(|| {
+                for _ in 0..REQUESTS {
+                    stream.write_all(request.as_bytes()).unwrap();
+                    until_the_page_is_there(stream);
+                }
+            });
+        }
+    });
+    started.elapsed()
+}
+
+/// Reads an answer to its end, whatever headers were added on the way.
+fn until_the_page_is_there(stream: &mut TcpStream) {
+    let (mut buffer, mut length) = ([0; 1024], 0);
+    while !buffer[..length].ends_with(b"\r\n\r\npage") {
+        let read = stream.read(&mut buffer[length..]).unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&buffer[..length]));
+        length += read;
+    }
+}
+
+/// Answers each request with the same page.
+fn pages() -> SocketAddr {
+    each(|mut stream| {
+        let _ = stream.set_nodelay(true);
+        let (mut buffer, mut length) = ([0; 1024], 0);
+        while let Ok(read @ 1..) = stream.read(&mut buffer[length..]) {
+            length += read;
+            if buffer[..length].ends_with(b"\r\n\r\n") {
+                length = 0;
+                if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage").is_err() {
+                    break;
+                }
+            }
+        }
+    })
 }
 
 fn set_up(to: SocketAddr, by: Option<(SocketAddrV4, Way)>) -> Duration {

@@ -173,6 +173,15 @@ class Bench:
         self.workload("true, verbose", "spawn only", [shutil.which("true")], repo, {
             "fence": [self.fence, "run", "-v", "-p", "default", "--"],
         }, note="with `-v`, which tells how every rule is enforced; all other rows are without")
+        self.workload("true, monitor on", "spawn only", [shutil.which("true")], repo, {
+            "fence": [self.fence, "run", "-q", "-m", "-p", "default", "--"],
+        }, note="with `-m`, which tells each refusal as it happens; here there is none")
+        refused = [shutil.which("sh"), "-c", "sh -c 'git push' 2> /dev/null; true"]
+        rules = ["--rule", 'deny run "git push" best-effort']
+        self.workload("one refusal", "spawn only", refused, repo, {
+            "fence": self.under_fence("default", *rules),
+            "fence, monitor on": [self.fence, "run", "-q", "-m", "-p", "default", *rules, "--"],
+        }, note="a shell inside starts a command that a rule closes; with `-m` it is told as it happens")
         self.workload("true, argument rules", "spawn only", [shutil.which("true")], repo, {
             "fence": self.under_fence("default", "--rule", 'deny run "git push" best-effort'),
         }, note="with a rule about the arguments of a command")
