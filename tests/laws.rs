@@ -12,6 +12,7 @@ use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::cover::{Covers, HostAsked, PathAsked, RequestAsked, SshAsked, StartAsked};
 use fence_compiler::decide::decide;
 use fence_compiler::index::Index;
+use fence_compiler::narrowing::wider;
 use fence_compiler::pattern::{
     CommandPattern, ConnectPattern, DomainName, HostPattern, HttpPattern, NamePattern, PathPattern, Polarity,
     PortRange, SshPattern, Value,
@@ -99,6 +100,41 @@ proptest! {
         let before = decide(&policy, &world, &question);
         let after = decide(&with(&policy, more), &world, &question);
         prop_assert!(before.verdict == Verdict::Allowed || after.verdict == Verdict::Denied);
+    }
+
+    #[test]
+    fn a_policy_that_is_told_to_be_no_wider_allows_nothing_more(
+        policy in policy(),
+        keep in prop::collection::vec(0..10_u8, 8),
+        more in prop::collection::vec(rule(EFFECTS), 0..3),
+        world in world(),
+        questions in prop::collection::vec(question(), 1..8),
+    ) {
+        let least = |rule: &Rule| if rule.effect == Effect::Allow { 4 } else { 1 };
+        let kept = policy.rules.iter().zip(keep.iter().cycle()).filter(|(rule, drawn)| **drawn >= least(rule));
+        let next = with_rules(kept.map(|(rule, _)| rule.clone()).chain(more).collect());
+        if wider(&policy, &next, world.platform).is_empty() {
+            for question in &questions {
+                let (now, then) = (decide(&policy, &world, question), decide(&next, &world, question));
+                prop_assert!(now.verdict == Verdict::Allowed || then.verdict == Verdict::Denied, "{:?}", question);
+            }
+        }
+    }
+
+    #[test]
+    fn fewer_items_and_ports_that_are_told_to_be_no_wider_allow_nothing_more(
+        one in rule(&[Effect::Allow]), other in rule(&[Effect::Allow]), more in rule(&[Effect::Deny]), world in world(),
+        questions in prop::collection::vec(question(), 1..16),
+    ) {
+        for (now, next) in [(&one, &other), (&other, &one)] {
+            let (now, next) = (with_rules(vec![now.clone()]), with_rules(vec![next.clone(), more.clone()]));
+            if wider(&now, &next, world.platform).is_empty() {
+                for question in &questions {
+                    let (now, then) = (decide(&now, &world, question), decide(&next, &world, question));
+                    prop_assert!(now.verdict == Verdict::Allowed || then.verdict == Verdict::Denied, "{:?}", question);
+                }
+            }
+        }
     }
 
     #[test]

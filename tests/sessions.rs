@@ -91,6 +91,14 @@ fn main() -> ExitCode {
             });
         }
         let (ground, someone) = (suite.ground(), person.clone());
+        suite.add("SIGKILL of what judges by a narrower policy ends all", &person, move || {
+            let opened = Opened::new(&ground, &someone)?;
+            match reload(&opened, "deny run \"sleep 77\" best-effort\n")? {
+                (0, _) => killed(&opened, Victim::Helper),
+                (code, told) => Err(format!("reload: {code} {told}")),
+            }
+        });
+        let (ground, someone) = (suite.ground(), person.clone());
         suite.add("starts inside are judged", &person, move || {
             let rule = "deny run \"sleep 77\" best-effort\nallow run *\n";
             let opened = Opened::under(&ground, &someone, &format!("{POLICY}{rule}"))?;

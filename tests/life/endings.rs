@@ -31,7 +31,7 @@ pub fn add(suite: &mut Suite) {
                 signal_reaches(&Scene::new(&ground, &someone, &[], &[]), signal)
             });
         }
-        for victim in [Victim::Fence, Victim::First, Victim::Command] {
+        for victim in [Victim::Fence, Victim::Relay, Victim::First, Victim::Command] {
             let (ground, someone) = (suite.ground(), person.clone());
             suite.add(&format!("endings::SIGKILL of {victim:?} ends all"), &person, move || {
                 kill_ends_all(&ground, &someone, victim)
@@ -47,10 +47,19 @@ pub fn add(suite: &mut Suite) {
 enum Victim {
     /// The process that the caller started.
     Fence,
+    /// The process that relays the command's own terminal.
+    Relay,
     /// The first process inside.
     First,
     /// The command.
     Command,
+}
+
+/// With a terminal of its own.
+fn relayed(scene: &Scene, text: &str) -> Start {
+    let policy = scene.policy(POLICY).display().to_string();
+    let fence = scene.fence().display().to_string();
+    scene.start().words([fence.as_str(), "run", "--pty", "-p", &policy, "--", "/bin/sh", "-c", text])
 }
 
 fn fenced(scene: &Scene, text: &str) -> Start {
@@ -80,12 +89,17 @@ fn kill_ends_all(ground: &Ground, person: &Person, victim: Victim) -> Result<(),
     let scene = Scene::new(ground, person, &[], &[]);
     let text =
         "(setsid sleep 599 &); (trap '' TERM HUP; sleep 599; sleep 599) & touch begun; sleep 599; sleep 599";
-    let mut child = fenced(&scene, text).spawn().map_err(|error| error.to_string())?;
+    let start = if victim == Victim::Relay { relayed(&scene, text) } else { fenced(&scene, text) };
+    let mut child = start.spawn().map_err(|error| error.to_string())?;
     wait_until("the command to begin", || scene.path("{work}/begun").exists())?;
     let target = find(victim, &child).ok_or("the victim is not there")?;
     kill(Pid::from_raw(target), Signal::SIGKILL).map_err(|error| error.to_string())?;
     wait_until("fence to end", || matches!(child.try_wait(), Ok(Some(_))))
         .inspect_err(|_| drop(child.kill()))?;
+    if victim == Victim::Relay {
+        // What it started ends with it, and the sandbox with that.
+        wait_until("the rest to end", || scene.survivors().is_empty())?;
+    }
     let left = scene.survivors();
     if left.is_empty() { Ok(()) } else { Err(format!("left: {left:?}")) }
 }
@@ -105,7 +119,7 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> 
 fn find(victim: Victim, child: &Child) -> Option<i32> {
     let fence = child.id() as i32;
     match victim {
-        Victim::Fence => Some(fence),
+        Victim::Fence | Victim::Relay => Some(fence),
         Victim::First => only_child(fence),
         Victim::Command => only_child(only_child(fence)?),
     }

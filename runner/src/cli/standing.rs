@@ -33,6 +33,13 @@ pub(super) fn difference(now: &LinuxPlan, next: &LinuxPlan) -> Option<String> {
     if now.memfd != next.memfd {
         return Some("what may be executed from memory is decided when a session starts".to_owned());
     }
+    if let (NetworkPlan::Judged(now), NetworkPlan::Judged(next)) = (&now.network, &next.network)
+        && (now.connect_time, now.idle_time) != (next.connect_time, next.idle_time)
+    {
+        return Some(
+            "how long a connection may take or be silent is decided when a session starts".to_owned(),
+        );
+    }
     let processes = |plan: &LinuxPlan| {
         plan.limits.iter().find(|limit| limit.by == LimitMechanism::PidMax).map(|limit| limit.amount)
     };

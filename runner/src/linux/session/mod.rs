@@ -327,7 +327,8 @@ impl Session {
             match heard.ok().and_then(|_| Message::decode(bytes)) {
                 Some(Message::Ready) => Ok(steps),
                 Some(Message::Failed(_, index, errno)) => Err(explain::first(index, Errno::from_raw(errno))),
-                _ => Err(Error::Lost(self.end_told())),
+                _ if self.has_ended().is_some() => Err(Error::Lost(self.end_told())),
+                _ => Err(explain::first(1, Errno::EIO)),
             }
         });
         match answer {

@@ -75,15 +75,22 @@ pub(in crate::linux) fn take_control(terminal: RawFd) -> Result<(), Errno> {
     check(unsafe { libc::ioctl(terminal, libc::TIOCSCTTY, 0) }.into()).map(drop)
 }
 
-/// Starts a program in a session of its own, with this terminal for its controlling one and its standard descriptors.
+/// Starts a program in a session of its own, with this terminal for its controlling one and its standard descriptors. It
+/// ends with the thread that starts it.
 pub(in crate::linux) fn spawn(mut command: Command, terminal: OwnedFd) -> io::Result<Child> {
     command
         .stdin(Stdio::from(terminal.try_clone()?))
         .stdout(Stdio::from(terminal.try_clone()?))
         .stderr(terminal);
+    let parent = std::process::id();
     // SAFETY: only system calls are made.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
+            // Nobody would relay it any more, and what ignores a hangup would go on.
+            super::join::die_with_parent()?;
+            if libc::getppid().cast_unsigned() != parent {
+                return Err(Errno::ESRCH.into());
+            }
             super::process::new_session()?;
             Ok(take_control(0)?)
         });
