@@ -121,7 +121,9 @@ def picture(result, with_peers):
                 bars.append((tool, max(added, 0.0), label))
         if bars:
             rows.append((workload["name"], alone, bars))
-    widest = max((added for _, _, bars in rows for _, added, _ in bars), default=1.0) or 1.0
+    # A start for each of many commands would leave nothing to see of all others: such a bar may be cut off.
+    single = [added for _, _, bars in rows for tool, added, _ in bars if tool != "fence, a run each"]
+    widest = max(single, default=1.0) or 1.0
     left, bar, gap, wide, label_room = 250, 14, 14, 520, 170
     top = 64 + 18 * ((len(used) + 2) // 3)
     height = top + sum(len(bars) * (bar + 3) + gap for _, _, bars in rows) + 34
@@ -147,13 +149,16 @@ def picture(result, with_peers):
         )
         for tool, added, label in bars:
             colour = COLOURS[used.index(tool) % len(COLOURS)]
-            length = max(added / widest * wide, 1.0)
+            length = min(max(added / widest * wide, 1.0), wide)
             out.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="{bar}" rx="2" fill="{colour}"/>')
+            if added > widest:
+                cut = left + wide - 24
+                out.append(f'<path d="M{cut} {y + bar} l5 -{bar} h5 l-5 {bar} z" fill="#ffffff"/>')
             out.append(f'<text x="{left + length + 6:.1f}" y="{y + 11}" fill="#374151">{html.escape(label)}</text>')
             y += bar + 3
         y += gap
     out.append(
-        f'<text x="16" y="{height - 12}" fill="#6b7280">The grey figure is the command alone. Shorter is better.</text>'
+        f'<text x="16" y="{height - 12}" fill="#6b7280">The grey figure is the command alone. Shorter is better; a bar with a gap is longer than there is room.</text>'
     )
     out.append("</svg>")
     return "\n".join(out) + "\n"
