@@ -7,6 +7,7 @@ use fence_compiler::decide::decide;
 use fence_compiler::host::Host;
 use fence_compiler::policy::{PathAction, Policy};
 use fence_compiler::question::{Decision, Question, Start, Verdict};
+use fence_compiler::world::World;
 
 use super::lookup::{Lookup, Program, look_up};
 use super::shell::{Invocation, Word};
@@ -35,26 +36,41 @@ pub struct Judge<'a> {
     pub cwd: &'a AbsolutePath,
 }
 
+/// What is done with the file of a program that is started.
+const FILE: [(PathAction, &str); 2] = [(PathAction::Exec, "exec"), (PathAction::Read, "read")];
+
 impl Judge<'_> {
     /// Whether a program's file may be executed and read.
     ///
     /// # Errors
     /// The first of both that is refused.
     pub fn program(&self, program: &Program) -> Result<(), Refusal> {
-        for (action, word) in [(PathAction::Exec, "exec"), (PathAction::Read, "read")] {
-            let question = Question::Path { action, path: program.path.clone() };
-            let ask =
-                |ways| decide(self.policy, &world(self.host, self.policy, &[&program.path], ways), &question);
-            let mut decision = ask(Ways::Programs);
-            if decision.verdict == Verdict::Denied {
-                // Only then does it matter which rules name the file through links: the file tree holds them all.
-                decision = ask(Ways::Everything);
-            }
-            if decision.verdict == Verdict::Denied {
-                return Err(Refusal { action: word, item: program.path.to_string(), decision });
-            }
+        let world = |ways| world(self.host, self.policy, &[&program.path], ways);
+        let usual = world(Ways::Programs);
+        FILE.iter().try_for_each(|action| {
+            // Only where that is refused does it matter which rules name the file through links: the file tree holds them all.
+            self.file(&usual, program, *action)
+                .or_else(|_| self.file(&world(Ways::Everything), program, *action))
+        })
+    }
+
+    /// The same in one world: whoever asks again in the same gets the same answer.
+    pub(crate) fn program_in(&self, world: &World, program: &Program) -> Result<(), Refusal> {
+        FILE.iter().try_for_each(|action| self.file(world, program, *action))
+    }
+
+    fn file(
+        &self,
+        world: &World,
+        program: &Program,
+        (action, word): (PathAction, &'static str),
+    ) -> Result<(), Refusal> {
+        let question = Question::Path { action, path: program.path.clone() };
+        let decision = decide(self.policy, world, &question);
+        match decision.verdict {
+            Verdict::Allowed => Ok(()),
+            Verdict::Denied => Err(Refusal { action: word, item: program.path.to_string(), decision }),
         }
-        Ok(())
     }
 
     /// Whether a command may be started.

@@ -16,7 +16,7 @@ use super::Error;
 use crate::audit::visible;
 use crate::cli::remedy;
 use crate::linux::session::{Asked, Controls, Size, Terminal};
-use crate::preflight::{Invocation, Judge, Lookup, NotFound, Program, Refusal, Word, look_up};
+use crate::preflight::{Invocation, Judge, Lookup, NotFound, Program, Refusal, Ways, Word, look_up, world};
 
 /// What commands of a session are judged by.
 #[derive(Debug)]
@@ -28,6 +28,9 @@ pub(crate) struct Rules {
     terminal: TerminalPlan,
     /// Which variables are passed on, as far as that was asked.
     passed: Mutex<BTreeMap<String, Passing>>,
+    /// Programs whose files were allowed, each with the links that were met then: the same question in the same world has
+    /// the same answer.
+    allowed: Mutex<BTreeMap<AbsolutePath, BTreeMap<AbsolutePath, Vec<u8>>>>,
 }
 
 /// Whether a variable is passed on.
@@ -50,13 +53,13 @@ pub(crate) struct Wanted {
     pub(crate) terminal: Option<Size>,
 }
 
-/// How many variables are remembered.
+/// How many variables and programs are remembered.
 const MOST_REMEMBERED: usize = 4096;
 
 impl Rules {
     pub(crate) fn new(policy: Policy, host: Host, plan: LinuxPlan) -> Rules {
         let LinuxPlan { environment, terminal, .. } = plan;
-        Rules { policy, host, environment, terminal, passed: Mutex::default() }
+        Rules { policy, host, environment, terminal, passed: Mutex::default(), allowed: Mutex::default() }
     }
 
     /// Judges a command, and everything that its words say it starts.
@@ -73,7 +76,7 @@ impl Rules {
         let asked = asked.ok_or_else(|| Error::Asked("the command is empty".to_owned()))?;
         let judge = Judge { policy: &self.policy, host: &self.host, cwd: &cwd };
         let lookup = Lookup { program: asked, path, cwd: &cwd };
-        let program = look_up(lookup, |program| !hidden(program) && judge.program(program).is_ok())
+        let program = look_up(lookup, |program| !hidden(program) && self.may_run(&judge, program))
             .map_err(|problem| self.not_started(asked, &judge, problem))?;
         let words: Vec<String> = wanted.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         judge
@@ -94,6 +97,22 @@ impl Rules {
             umask: wanted.umask,
             terminal: wanted.terminal.map(|size| Terminal { size, controls: self.controls() }),
         })
+    }
+
+    /// Whether a program's file may be executed and read.
+    fn may_run(&self, judge: &Judge<'_>, program: &Program) -> bool {
+        let world = world(&self.host, &self.policy, &[&program.path], Ways::Programs);
+        let mut allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+        if allowed.get(&program.path) == Some(&world.links) {
+            return true;
+        }
+        if judge.program_in(&world, program).is_err() {
+            return judge.program(program).is_ok();
+        }
+        if allowed.len() < MOST_REMEMBERED {
+            allowed.insert(program.path.clone(), world.links);
+        }
+        true
     }
 
     /// What the policy passes on of the caller's environment and sets, and fence's own, which decides nothing.
