@@ -481,7 +481,7 @@ pub(super) enum SessionWord {
     Start(SessionStart),
     /// Run a command in it
     Run(SessionRun),
-    /// Hold the commands that start from now on by what the policy says now, if that allows only less
+    /// Hold what starts from now on by the policy as it is now, which may allow less
     Reload(SessionReload),
     /// List your sessions: name, policy, directory, age
     List(SessionList),

@@ -110,7 +110,7 @@ pub trait Watch {
     /// They cannot be copied.
     fn descriptors(&self) -> std::io::Result<Vec<OwnedFd>>;
 
-    /// Where narrower policies come from while it is served, if they may: see [`narrowing`].
+    /// Where narrower policies come from while it is served, if they may (`narrowing`).
     fn orders(&mut self) -> Option<UnixStream> {
         None
     }

@@ -55,6 +55,33 @@ impl Sandbox {
     /// files must come out the same, because the file tree stands. Commands that run keep what they had, but for new
     /// connections: those are judged for all of the sandbox together.
     ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir_in("/var/tmp")?;
+    /// # let directory = folder.path();
+    /// # if let Err(fence::session::Error::Launch(fence::launch::Error::Namespaces { .. })) =
+    /// #     fence::session::Sandbox::builder().directory(directory).start()
+    /// # {
+    /// #     return Ok(()); // This machine makes no sandboxes at all.
+    /// # }
+    /// use fence::session::Sandbox;
+    ///
+    /// let policy = directory.join("work.fence");
+    /// let rules = "include base\nallow read write exec $cwd, $tmp\n";
+    /// std::fs::write(&policy, format!("{rules}allow connect example.org:443\n"))?;
+    /// let sandbox = Sandbox::builder().policy(&policy).directory(directory).start()?;
+    ///
+    /// std::fs::write(&policy, format!("{rules}limit files 50\n"))?;
+    /// sandbox.reload()?;
+    /// let output = sandbox.command("sh").args(["-c", "ulimit -n"]).output()?;
+    /// assert_eq!(output.stdout, b"50\n");
+    ///
+    /// std::fs::write(&policy, format!("{rules}allow connect example.org:443\nlimit files 50\n"))?;
+    /// let wider = sandbox.reload().unwrap_err();
+    /// assert!(wider.to_string().contains("allow connect example.org:443"));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// The policy has an error, is wider than the one in force or may be, or changes what the file tree holds; each is told
     /// with the rule that it is about. What was in force stays.

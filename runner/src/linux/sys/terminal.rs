@@ -120,7 +120,8 @@ mod tests {
         assert_eq!(bytes.get(..6), Some(&b"typed\n"[..]));
         Size::USUAL.give(outer);
         assert_eq!(Size::of(inner), Some(Size::USUAL));
-        [outer, inner].map(close);
+        close(outer);
+        close(inner);
     }
 
     #[test]
