@@ -6,9 +6,10 @@ use crate::harness::Terminal;
 pub type Act = fn(&mut Terminal, &str) -> Result<(), String>;
 
 /// All of it.
-pub const ALL: [(&str, Act); 8] = [
+pub const ALL: [(&str, Act); 9] = [
     ("it controls, and is another one", controls),
     ("keys are the command's", keys),
+    ("what shows without end can be interrupted", endless),
     ("a shell inside has job control", job_control),
     ("the window's size is followed", window_size),
     ("a signal is passed on", signalled),
@@ -45,6 +46,17 @@ fn controls(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
 
 fn keys(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal.line(&format!("{fence} sh -c 'echo beg\"\"un; sleep 100'"));
+    terminal.wait_for("begun")?;
+    settle();
+    terminal.type_in("\x03");
+    terminal.wait_for("ready> ")?;
+    terminal.line("echo code=$?");
+    terminal.wait_for("code=130")?;
+    is_as_before(terminal)
+}
+
+fn endless(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
+    terminal.line(&format!("{fence} sh -c 'echo beg\"\"un; while :; do echo again; done'"));
     terminal.wait_for("begun")?;
     settle();
     terminal.type_in("\x03");

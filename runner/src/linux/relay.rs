@@ -38,6 +38,10 @@ pub(super) trait Beside {
 const MOST_TYPED: usize = 64 * 1024;
 /// What is read at once.
 const BUFFER: usize = 16 * 1024;
+/// How often is read what is shown before anything else is looked at; and after the command's end, which is more than a
+/// terminal holds.
+const AT_ONCE: usize = 4;
+const LAST: usize = 64;
 /// How soon something is looked at again that nobody tells of, in milliseconds.
 const AGAIN: u16 = 100;
 
@@ -62,7 +66,7 @@ pub(super) fn relay(outer: OwnedFd, signals: RawFd, beside: &mut dyn Beside) {
     };
     relay.resize();
     while relay.turn(signals, beside).is_continue() {}
-    relay.show();
+    relay.show(LAST);
 }
 
 /// Runs a program with a terminal of its own to its end.
@@ -170,7 +174,7 @@ impl Relay {
         }
         if shown || self.heard == Heard::Nobody {
             self.write();
-            self.show();
+            self.show(AT_ONCE);
         }
         if happened { beside.hear() } else { ControlFlow::Continue(()) }
     }
@@ -235,10 +239,11 @@ impl Relay {
         }
     }
 
-    /// Passes on everything that is shown now.
-    fn show(&mut self) {
+    /// Passes on what is shown now, so many reads of it at most: one that shows without end must not keep keys waiting.
+    fn show(&mut self, most: usize) {
         let mut bytes = [0; BUFFER];
-        while let Some(outer) = &self.outer {
+        for _ in 0..most {
+            let Some(outer) = &self.outer else { break };
             match unistd::read(outer, &mut bytes) {
                 Ok(count @ 1..) => {
                     self.heard = Heard::Yes;
