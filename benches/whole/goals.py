@@ -51,6 +51,14 @@ def table(bench, repository):
          within("a new connection", lambda row: row["inside"] - row["outside"]))
     goal("requests, 8 connections kept", "direct", LEAST, 0.5, " ×",
          within("2,000 requests", lambda row: row["outside"] / row["inside"]))
+    proxied = run_bench(repository, "fence-sandbox", "proxy", "") or ""
+    for name, way in [("CONNECT", "connect"), ("SOCKS", "socks")]:
+        goal(f"1 GiB by {name}", "direct", LEAST, 0.5, " ×", told(proxied, rf"^proxy/{way}/1GiB: .*ratio ([0-9.]+)"))
+        goal(f"a new connection by {name}, more", "direct", MOST, 150, " us",
+             told(proxied, rf"^proxy/{way}/set-up.*, more ([0-9.]+) us"))
+    for name, way in [("CONNECT", "connect"), ("SOCKS", "socks"), ("the HTTP proxy", "http")]:
+        goal(f"requests by {name}, 8 connections kept", "direct", LEAST, 0.5, " ×",
+             told(proxied, rf"^proxy/{way}/requests.*ratio ([0-9.]+)"))
     nanoseconds = lambda name: parts.get(name)
     compile_ms = None
     if nanoseconds("compile/code") is not None:
@@ -89,8 +97,12 @@ def components(repository):
 
 def warm(repository):
     """The ratio of a command in a session of the library to a plain spawn, as the bench prints it, measured in turn."""
-    told = run_bench(repository, "fence-sandbox", "sandbox", "^session/")
-    found = re.search(r"^session/true: .*ratio ([0-9.]+)", told or "", re.M)
+    return told(run_bench(repository, "fence-sandbox", "sandbox", "^session/") or "", r"^session/true: .*ratio ([0-9.]+)")
+
+
+def told(text, pattern):
+    """The figure that a bench prints in such a line, or None."""
+    found = re.search(pattern, text, re.M)
     return found and float(found.group(1))
 
 
