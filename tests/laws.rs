@@ -13,13 +13,14 @@ use fence_compiler::cover::{Covers, HostAsked, PathAsked, RequestAsked, SshAsked
 use fence_compiler::decide::decide;
 use fence_compiler::index::Index;
 use fence_compiler::narrowing::wider;
+use fence_compiler::paths::PathRules;
 use fence_compiler::pattern::{
     CommandPattern, ConnectPattern, DomainName, HostPattern, HttpPattern, NamePattern, PathPattern, Polarity,
     PortRange, SshPattern, Value,
 };
 use fence_compiler::policy::{Effect, Item, NameAction, PathAction, Policy, Rule, Subject};
 use fence_compiler::question::{Decision, Platform, Question, Reason, Start, Verdict};
-use fence_compiler::world::World;
+use fence_compiler::world::{Spelling, World};
 use proptest::prelude::*;
 
 /// The verdict and the rules that made it, whatever their numbers.
@@ -109,6 +110,30 @@ proptest! {
             for world in [&world, &plain, &empty] {
                 prop_assert_eq!(index.decide(world, question), decide(&policy, world, question), "{:?}", question);
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn rules_prepared_for_paths_answer_as_the_reference_does(
+        policy in policy(), world in world(), questions in prop::collection::vec(question(), 1..8),
+    ) {
+        let world = World { platform: Platform::Linux, ..world };
+        let rules = PathRules::new(&policy, &world, world.clone());
+        let runs = policy.rules.iter().any(|rule| matches!(rule.subject, Subject::Run { .. }));
+        for question in &questions {
+            let Question::Path { action, path } = question else { continue };
+            // Which programs are closed is asked of every way to a file there, and here of the one that was written.
+            if *action == PathAction::Device || runs && *action == PathAction::Read {
+                continue;
+            }
+            let Ok(found) = world.resolve(path, Spelling::Exact) else { continue };
+            let answer = decide(&policy, &world, question);
+            let prepared = rules.decide(*action, &found.object, &found.spellings);
+            prop_assert_eq!((prepared.verdict, prepared.reason), (answer.verdict, answer.reason), "{:?}", question);
         }
     }
 }

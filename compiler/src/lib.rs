@@ -23,6 +23,7 @@ mod inclusion;
 pub mod index;
 pub mod lower;
 pub mod narrowing;
+pub mod paths;
 pub mod pattern;
 pub mod plan;
 pub mod policy;

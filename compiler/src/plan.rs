@@ -55,6 +55,9 @@ pub struct LinuxPlan {
 pub enum Mediated {
     /// Starting a program: its file and its arguments, at the call and again when it has been loaded.
     Starts,
+    /// Whatever makes, changes, moves or removes files, or opens them for that: it is carried out from outside, on what
+    /// has been judged.
+    Writes,
 }
 
 /// One step of making the file tree. Paths called `at` are those inside, `source` those of the host; both

@@ -8,6 +8,8 @@
  *   probe ptrace PID                    attaches to a process
  *   probe race TRIES PROGRAM ONE OTHER  executes a program TRIES times with an argument that becomes ONE and OTHER in turn
  *   probe spawn TRIES COMMAND…          executes a command so often, from four threads at once and under a timer
+ *   probe open-race TRIES ONE OTHER     opens for writing, so often, a path that becomes ONE and OTHER in turn
+ *   probe mkdirs TRIES DIRECTORY        makes so many directories there under a timer, each once
  *   probe signal-self                   dies of SIGSEGV
  *
  * An argument is a number, `@TEXT` (a pointer to the text), `&` (a pointer to a page of zeros). A name may follow
@@ -241,6 +243,49 @@ static int spawn(char **words) {
     return failed != 0;
 }
 
+static char *turning;
+static char **turns;
+static void *turn(void *unused) {
+    (void)unused;
+    size_t length = strlen(turns[1]);
+    for (unsigned turn = 0;; turn++) {
+        memcpy(turning, turns[1 + turn % 2], length);
+        for (volatile unsigned wait = 0; wait < turn % 3000; wait++);
+    }
+    return NULL;
+}
+
+/* The path lies in memory that another thread goes on writing. FENCE_RACE_TRIES tells how often in the place of TRIES. */
+static int open_race(char **words) {
+    const char *told = getenv("FENCE_RACE_TRIES");
+    int tries = atoi(told ? told : words[0]), opened = 0, refused = 0;
+    pthread_t thread;
+    turning = strdup(words[1]);
+    turns = words;
+    if (strlen(words[1]) != strlen(words[2]) || pthread_create(&thread, NULL, turn, NULL)) return 2;
+    for (int done = 0; done < tries; done++) {
+        int file = open(turning, O_WRONLY | O_CREAT, 0600);
+        if (file < 0) refused++;
+        else { opened++; close(file); }
+    }
+    printf("%d were opened, %d were refused\n", opened, refused);
+    return access(words[2], F_OK) == 0 ? 0 : 1;
+}
+
+static int mkdirs(char **words) {
+    struct sigaction action = {.sa_handler = tick, .sa_flags = SA_RESTART};
+    struct itimerval timer = {{0, 200}, {0, 200}};
+    char path[4096];
+    int tries = atoi(words[0]);
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &timer, NULL);
+    for (int done = 0; done < tries; done++) {
+        snprintf(path, sizeof path, "%s/%d", words[1], done);
+        if (mkdir(path, 0700)) { printf("%s: %s\n", path, errno_name(errno)); return 1; }
+    }
+    return 0;
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     if (!strcmp(what, "calls")) return calls(argc - 2, argv + 2);
@@ -248,6 +293,8 @@ int main(int argc, char **argv) {
     if (argc > 2 && !strcmp(what, "thread")) return thread(argv + 2);
     if (argc > 5 && !strcmp(what, "race")) return race(argv + 2);
     if (argc > 3 && !strcmp(what, "spawn")) return spawn(argv + 2);
+    if (argc > 4 && !strcmp(what, "open-race")) return open_race(argv + 2);
+    if (argc > 3 && !strcmp(what, "mkdirs")) return mkdirs(argv + 2);
     if (argc > 2 && !strcmp(what, "memfd")) return memfd(argv + 2);
     if (argc > 2 && !strcmp(what, "descriptor-exec")) return descriptor_exec(argv + 2);
     if (argc > 2 && !strcmp(what, "ptrace")) {

@@ -11,6 +11,8 @@ use fence_compiler::host::{Entry, FileFacts, Host};
 use fence_compiler::lower::linux::lower_for;
 use fence_compiler::lower::target::LinuxTarget;
 use fence_compiler::lower::values;
+use fence_compiler::paths::PathRules;
+use fence_compiler::plan::Mediated;
 use fence_compiler::policy::{Effect, PathAction, Policy, RuleId};
 use fence_compiler::question::{Decision, Platform, Question, Reason, Verdict};
 use fence_compiler::world::{Spelling, World};
@@ -67,6 +69,8 @@ struct Both {
     worlds: [World; 2],
     fidelity: [Vec<Enforcement>; 2],
     plan: fence_compiler::plan::LinuxPlan,
+    /// The rules that calls which write files are judged by on Linux, if they are.
+    judging: Option<PathRules>,
     answers: Answers,
 }
 
@@ -89,7 +93,9 @@ impl Both {
         let mac_world = world(&policy, &host(), &files);
         let linux_world =
             World { platform: Platform::Linux, variables: values::of(&here, &policy), ..mac_world.clone() };
+        let judged = lowered.plan.mediated.contains(&Mediated::Writes);
         Both {
+            judging: judged.then(|| PathRules::new(&policy, &linux_world, linux_world.clone())),
             files,
             worlds: [linux_world, mac_world],
             fidelity: [lowered.fidelity, mac.artifact.fidelity.clone()],
@@ -154,7 +160,10 @@ impl Both {
                 counts.inexact += 1;
                 continue;
             }
-            let linux = model.allows(actions[0], at);
+            // Where writing is judged, the rules are asked beside what the mounts let pass.
+            let judged = self.judging.as_ref().filter(|_| actions[0] == PathAction::Write);
+            let judged = judged.map(|rules| rules.decide(PathAction::Write, at, &[]).verdict);
+            let linux = model.allows(actions[0], at) && judged != Some(Verdict::Denied);
             let needed = actions.iter().flat_map(|action| enough(*action));
             let everything = actions.iter().flat_map(|action| operations(*action));
             let mac = needed.clone().all(|operation| self.answers.said(operation, &matched).all);

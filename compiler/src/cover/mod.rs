@@ -19,6 +19,7 @@ pub use command::StartAsked;
 pub(crate) use command::words_close;
 pub(crate) use host::meanings;
 pub use host::{HostAsked, Need, is_internal};
+pub(crate) use path::readings;
 pub use path::{PROGRAM_DIRECTORIES, PathAsked};
 pub(crate) use program::program_is_closed;
 pub use request::{RequestAsked, SshAsked};

@@ -33,6 +33,15 @@ impl<'w> PathAsked<'w> {
         PathAsked::from(world, &AbsolutePath::root(), path.as_bytes())
     }
 
+    /// A path that somebody has resolved: by what it was reached, and where that leads.
+    pub(crate) fn resolved(
+        world: &'w World,
+        candidates: Vec<AbsolutePath>,
+        objects: Vec<AbsolutePath>,
+    ) -> PathAsked<'w> {
+        PathAsked { world, candidates, objects }
+    }
+
     /// The same for a path that may be relative to a directory and may hold `..`.
     ///
     /// # Errors
@@ -131,7 +140,7 @@ fn closes(pattern: &Grounded, path: &AbsolutePath, platform: Platform) -> bool {
 }
 
 /// The pattern with its variable's value put in, and with the links in its literal beginning resolved.
-fn readings(pattern: &PathPattern, world: &World, polarity: Polarity) -> Vec<Grounded> {
+pub(crate) fn readings(pattern: &PathPattern, world: &World, polarity: Polarity) -> Vec<Grounded> {
     let Ok(written) = pattern.ground(&world.variables) else { return Vec::new() };
     if world.links.is_empty() || pattern.root == Root::Anywhere {
         return vec![written];

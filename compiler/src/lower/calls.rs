@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::judgement::Writes;
 use crate::host::Features;
 use crate::plan::{CallRule, Condition};
 
@@ -34,6 +35,8 @@ pub(super) struct Choices<'a> {
     pub features: &'a Features,
     /// Whether a memory file could be run although no rule allows that.
     pub memfd: MemoryFiles,
+    /// Whether calls that write files are judged.
+    pub writes: Writes,
 }
 
 /// Whether `memfd_create` has to be refused as a call.
@@ -70,6 +73,9 @@ pub(super) fn refused(choices: &Choices<'_>) -> Vec<CallRule> {
         "would copy a subvolume with what is covered in it, and without its covers",
     ));
     rules.extend(groups(choices.features));
+    if choices.writes == Writes::Judged {
+        rules.extend(unjudged());
+    }
     if choices.memfd == MemoryFiles::Refused {
         rules.push(rule(
             &["memfd_create"],
@@ -348,6 +354,77 @@ const TIOCSTI: u64 = 0x5412;
 const TIOCLINUX: u64 = 0x541c;
 const BTRFS_IOC_SNAP_CREATE: u64 = 0x5000_9401;
 const BTRFS_IOC_SNAP_CREATE_V2: u64 = 0x5000_9417;
+const FS_IOC_SETFLAGS: u64 = 0x4008_6602;
+const FS_IOC32_SETFLAGS: u64 = 0x4004_6602;
+const FS_IOC_SETVERSION: u64 = 0x4008_7602;
+const FS_IOC32_SETVERSION: u64 = 0x4004_7602;
+const FS_IOC_FSSETXATTR: u64 = 0x401c_5820;
+const FS_IOC_SETFSLABEL: u64 = 0x4100_9432;
+const FS_IOC_SET_ENCRYPTION_POLICY: u64 = 0x800c_6613;
+const FS_IOC_ENABLE_VERITY: u64 = 0x4080_6685;
+/// The requests of file systems' own, by their type and number, that change a file which is open for reading: FAT's attributes, the
+/// version and the layout of ext4, what bcachefs has inherited.
+const ATTRIBUTES: [u64; 4] = [0x7211, 0x6604, 0x6609, 0xbc40];
+/// Those that make, remove and change subvolumes and clones: of Btrfs, bcachefs and OCFS2.
+const NAMES: [u64; 8] = [0x940e, 0x9418, 0x940f, 0x943f, 0x941a, 0xbc10, 0xbc11, 0x6f04];
+const XFS_IOC_SWAPEXT: u64 = 0xc0c0_586d;
+const F_SETLEASE: u64 = 1024;
+const F_SETDELEG: u64 = 1040;
+
+/// Where calls that write files are judged, what would write by another way: through a descriptor that was opened for
+/// reading, or by a call whose arguments nobody needs to understand because programs do without it.
+fn unjudged() -> Vec<CallRule> {
+    // Of any size, in either direction.
+    let numbered = |number: u64| Condition::Equals { argument: 1, width: 32, mask: 0xffff, value: number };
+    let attributes = [
+        FS_IOC_SETFLAGS,
+        FS_IOC32_SETFLAGS,
+        FS_IOC_SETVERSION,
+        FS_IOC32_SETVERSION,
+        FS_IOC_FSSETXATTR,
+        FS_IOC_SETFSLABEL,
+        FS_IOC_SET_ENCRYPTION_POLICY,
+        FS_IOC_ENABLE_VERITY,
+        XFS_IOC_SWAPEXT,
+    ];
+    vec![
+        rule(
+            &["ioctl"],
+            attributes
+                .map(|request| equals(1, 32, request))
+                .into_iter()
+                .chain(ATTRIBUTES.map(numbered))
+                .collect(),
+            "EOPNOTSUPP",
+            "would change attributes of a file that is only open for reading",
+        ),
+        rule(
+            &["ioctl"],
+            NAMES.map(numbered).to_vec(),
+            "EPERM",
+            "would make or remove something without asking for its name",
+        ),
+        rule(
+            &["setxattrat", "removexattrat", "file_setattr"],
+            vec![Condition::Always],
+            "ENOSYS",
+            "changes attributes; programs fall back to calls that are judged",
+        ),
+        rule(
+            &["fcntl"],
+            vec![equals(1, 32, F_SETLEASE), equals(1, 32, F_SETDELEG)],
+            "EINVAL",
+            "would keep whoever carries out the calls of all waiting",
+        ),
+        rule(
+            &["landlock_create_ruleset", "landlock_restrict_self"],
+            vec![Condition::Always],
+            "EOPNOTSUPP",
+            "would restrict a process whose calls another carries out",
+        ),
+    ]
+}
+
 const PRIO_PGRP: u64 = 1;
 const IOPRIO_WHO_PGRP: u64 = 2;
 

@@ -12,9 +12,9 @@ use super::target::Holder;
 use crate::bytes::AbsolutePath;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fidelity::Mechanism;
-use crate::host::Entry;
+use crate::host::{Entry, Support};
 use crate::plan::Writing;
-use crate::policy::{Effect, PathAction, Policy, Subject};
+use crate::policy::{Acceptance, Effect, PathAction, Policy, Rule, Subject};
 
 const REPLACED: &str = "in a writable tree a mount holds only until something outside the sandbox replaces or removes what it covers: {}";
 const CREATED: &str = "in a writable tree nothing stops a path that does not exist from being made: {}";
@@ -26,16 +26,27 @@ const ALWAYS_THERE: &str = "`/proc` can always be read: {}";
 const UNREADABLE: &str = "writing is refused too, because what must not be read is covered: {}";
 const SOCKETS: &str = "no tree is searched for sockets, and those below answer: {}";
 
-/// Judges every claim and every pattern that could not be looked up.
+/// Whether something outside judges each call that writes files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writes {
+    /// A rule insists on what mounts cannot hold, and it is judged.
+    Judged,
+    /// No rule does, or nothing can judge here.
+    Free,
+}
+
+/// Judges every claim and every pattern that could not be looked up. What mounts leave open of writing is judged call by
+/// call where the machine can, and where a rule does not prefer what costs less.
 pub(super) fn judge(
     policy: &Policy,
     chart: &Chart,
     claims: &Claims<'_>,
     regions: &[Region<'_>],
     tree: &FileTree,
+    mediation: &Support,
     findings: &mut Findings,
-) {
-    let mut judge = Judge { policy, chart, claims, regions, tree, findings };
+) -> Writes {
+    let mut judge = Judge { policy, chart, claims, regions, tree, mediation, open: Vec::new(), findings };
     for (number, region) in regions.iter().enumerate() {
         for claim in region.claims.iter().filter_map(|claim| claims.list.get(*claim)) {
             judge.claim(number, region, claim);
@@ -45,6 +56,7 @@ pub(super) fn judge(
         }
     }
     judge.wild();
+    judge.settle()
 }
 
 struct Judge<'a> {
@@ -53,7 +65,19 @@ struct Judge<'a> {
     claims: &'a Claims<'a>,
     regions: &'a [Region<'a>],
     tree: &'a FileTree,
+    /// Whether calls can be judged from outside.
+    mediation: &'a Support,
+    /// What mounts leave open of writing, and judging calls would close.
+    open: Vec<Open>,
     findings: &'a mut Findings,
+}
+
+/// Something that mounts leave open of writing.
+struct Open {
+    party: usize,
+    cause: Cause,
+    sentence: &'static str,
+    text: String,
 }
 
 /// What becomes of one action at a claim.
@@ -78,7 +102,7 @@ impl<'a> Judge<'a> {
             (effect, _) => {
                 for action in actions.in_tree() {
                     let outcome = self.closed(number, region, claim, action, effect);
-                    self.tell(claim, outcome, actions);
+                    self.tell(claim, outcome, action, actions);
                 }
                 self.tell_hidden(region, claim, actions);
             }
@@ -201,7 +225,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn tell(&mut self, claim: &Claim<'_>, outcome: Option<Outcome>, actions: Actions) {
+    fn tell(&mut self, claim: &Claim<'_>, outcome: Option<Outcome>, action: PathAction, actions: Actions) {
         let Some(report) = self.findings.report(claim.party) else { return };
         match outcome {
             None => {}
@@ -214,9 +238,33 @@ impl<'a> Judge<'a> {
                 if [REPLACED, LATER].contains(&sentence) {
                     report.by(Mechanism::Mount);
                 }
-                report.weaker(cause, sentence, &claim.text);
+                self.weaker(claim.party, cause, sentence, &claim.text, action);
             }
         }
+    }
+
+    /// Something is left open; of writing it is not, where calls are judged.
+    fn weaker(&mut self, party: usize, cause: Cause, sentence: &'static str, text: &str, action: PathAction) {
+        if action == PathAction::Write && *self.mediation == Support::Yes {
+            self.open.push(Open { party, cause, sentence, text: text.to_owned() });
+        } else if let Some(report) = self.findings.report(party) {
+            report.weaker(cause, sentence, text);
+        }
+    }
+
+    /// Has calls that write judged if a rule insists on it.
+    fn settle(&mut self) -> Writes {
+        let insists =
+            |open: &Open| self.policy.rules.get(open.party).is_some_and(|rule| insists(rule, open.cause));
+        let writes = if self.open.iter().any(insists) { Writes::Judged } else { Writes::Free };
+        for Open { party, cause, sentence, text } in std::mem::take(&mut self.open) {
+            let Some(report) = self.findings.report(party) else { continue };
+            match writes {
+                Writes::Judged => report.by(Mechanism::Mediator),
+                Writes::Free => report.weaker(cause, sentence, &text),
+            }
+        }
+        writes
     }
 
     fn tell_hidden(&mut self, region: &Region<'_>, claim: &Claim<'_>, actions: Actions) {
@@ -281,11 +329,12 @@ impl<'a> Judge<'a> {
             for action in actions.in_tree() {
                 let found = wild_reach(&trees, wild, action, left_out);
                 let cause = cause(actions);
-                let Some(report) = self.findings.report(wild.party) else { continue };
                 for sentence in &found {
-                    report.weaker(cause, sentence, wild.text);
+                    self.weaker(wild.party, cause, sentence, wild.text, action);
                 }
-                if found.is_empty() {
+                if found.is_empty()
+                    && let Some(report) = self.findings.report(wild.party)
+                {
                     report.by(Mechanism::Absence);
                 }
             }
@@ -353,6 +402,15 @@ fn wild_reach(
         }
     }
     found
+}
+
+/// Whether a rule wants what mounts leave open of writing to be judged call by call, although that costs.
+fn insists(rule: &Rule, cause: Cause) -> bool {
+    match (rule.effect, rule.acceptance) {
+        (Effect::Deny, Acceptance::BestEffortCheaply) => false,
+        (Effect::Deny, Acceptance::Cheaply) => cause != Cause::Pattern,
+        _ => true,
+    }
 }
 
 /// Only what is about reading and writing can be `cheaply`.

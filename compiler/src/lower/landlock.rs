@@ -13,13 +13,14 @@ use super::calls::{self, Alone, Choices};
 use super::claims::{self, ClaimKind, Claims, Findings, is_for_linux};
 use super::coverage::{Rights, Side};
 use super::features::{self, WritableCode};
+use super::judgement::{self, Writes};
 use super::linux::{Lowered, conclude_all, terminal};
 use super::mounts::{FileTree, Footing, Surface, is_visible};
 use super::region::{self, OwnTmp, Region, RegionKind};
 use super::report::{Cause, Report};
 use super::seatbelt::RunId;
 use super::target::{Holder, LinuxTarget};
-use super::{commands, devices, environment, judgement, limits, names, network, unset, values};
+use super::{commands, devices, environment, limits, names, network, unset, values};
 use crate::bytes::AbsolutePath;
 use crate::fidelity::Mechanism;
 use crate::host::{Entry, Files, Host};
@@ -69,7 +70,8 @@ pub(super) fn lower(
         let chart = atlas.chart();
         let regions = region::survey(&claims, &plan, chart);
         let tree = file_tree(&regions);
-        judgement::judge(policy, chart, &claims, &regions, &tree, &mut findings);
+        let mediation = target.usable(&host.features).mediation;
+        judgement::judge(policy, chart, &claims, &regions, &tree, &mediation, &mut findings);
         (spots(&regions, &claims), tree.writable_executable)
     };
     let mut grants = Grants::new(&spots, &mut atlas);
@@ -89,7 +91,12 @@ pub(super) fn lower(
     let (memfd, memory_files) = features::memory_files(&host.features, code);
     let terminal = terminal(policy, &mut findings);
     let (limits, limit_reports) = limits::counted_outside(policy, host, &network);
-    let mut seccomp = calls::refused(&Choices { open: &open, features: &host.features, memfd: memory_files });
+    let mut seccomp = calls::refused(&Choices {
+        open: &open,
+        features: &host.features,
+        memfd: memory_files,
+        writes: Writes::Free,
+    });
     seccomp.extend(calls::alone(Alone { landlock_abi: host.features.landlock_abi }));
     let settings = network::settings(policy, &network, &mut findings);
     let concluded = conclude_all(Platform::Linux, policy, findings, limit_reports, settings);

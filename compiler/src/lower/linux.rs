@@ -9,11 +9,12 @@ use super::claims::{self, Claims, Findings, is_for_linux};
 use super::commands::Starts;
 use super::coverage::Side;
 use super::features::{self, WritableCode};
+use super::judgement::{self, Writes};
 use super::mounts::{self, FileTree, Surface};
 use super::region::{self, OwnTmp, Region};
 use super::report::{Cause, Report};
 use super::target::{Finish, Holder, LinuxTarget};
-use super::{commands, devices, environment, judgement, landlock, limits, names, naming, network, sockets};
+use super::{commands, devices, environment, landlock, limits, names, naming, network, sockets};
 use super::{unset, values};
 use crate::diagnostic::Diagnostic;
 use crate::fidelity::{Enforced, Enforcement, Mechanism};
@@ -81,7 +82,8 @@ fn mounted(target: &LinuxTarget, policy: &Policy, host: &Host, files: &mut dyn F
     let chart = atlas.chart();
     let regions = region::survey(&claims, &plan, chart);
     let mut file_tree = mounts::build(chart, &claims, &regions, devices, &host.features, target.holder());
-    judgement::judge(policy, chart, &claims, &regions, &file_tree, &mut findings);
+    let mediation = &host.features.mediation;
+    let writes = judgement::judge(policy, chart, &claims, &regions, &file_tree, mediation, &mut findings);
     if *target == LinuxTarget::Bwrap(Finish::ByNobody) {
         judge_list(&claims, &regions, &file_tree, &mut findings);
         judge_unserved(policy, &mut findings);
@@ -100,7 +102,8 @@ fn mounted(target: &LinuxTarget, policy: &Policy, host: &Host, files: &mut dyn F
         LinuxTarget::Bwrap(Finish::ByNobody) => limits::counted_outside(policy, host, &network),
         _ => limits::plan(policy, host, &network),
     };
-    let seccomp = calls::refused(&Choices { open: &open, features: &host.features, memfd: memory_files });
+    let seccomp =
+        calls::refused(&Choices { open: &open, features: &host.features, memfd: memory_files, writes });
     let settings = network::settings(policy, &network, &mut findings);
     let concluded = conclude_all(Platform::Linux, policy, findings, limit_reports, settings);
     if file_tree.holder == Holder::Mounts {
@@ -116,7 +119,13 @@ fn mounted(target: &LinuxTarget, policy: &Policy, host: &Host, files: &mut dyn F
             limits,
             terminal,
             memfd,
-            mediated: (starts == Starts::Judged).then_some(Mediated::Starts).into_iter().collect(),
+            mediated: [
+                (starts == Starts::Judged).then_some(Mediated::Starts),
+                (writes == Writes::Judged).then_some(Mediated::Writes),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             cwd,
         },
         fidelity: concluded.fidelity,

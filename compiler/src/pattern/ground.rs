@@ -1,6 +1,6 @@
 //! Path patterns with their variables' values put in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::glob::Case;
 use super::{Component, PathPattern, Root, Variable};
@@ -96,6 +96,71 @@ impl Grounded {
     pub(crate) fn matches_in(&self, path: &AbsolutePath, case: Case) -> bool {
         path.is_within(&self.prefix)
             && matches_beginning(&self.rest, path.components().skip(self.prefix.components().count()), case)
+    }
+}
+
+impl Grounded {
+    /// How much of the pattern some names have taken: each of its beginnings that they match, by the number of its
+    /// components, and that of all of them once they match at or above their end.
+    pub(crate) fn progress<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> BTreeSet<usize> {
+        let literal = self.prefix.components().map(Piece::Name);
+        let pieces: Vec<Piece<'_>> = literal.chain(self.rest.iter().map(Piece::Component)).collect();
+        let is_deep = |at: usize| matches!(pieces.get(at), Some(Piece::Component(Component::AnyDepth)));
+        let add = |taken: &mut BTreeSet<usize>, mut at: usize| {
+            taken.insert(at);
+            // `**` may take no name.
+            while is_deep(at) {
+                at += 1;
+                taken.insert(at);
+            }
+        };
+        let mut taken = BTreeSet::new();
+        add(&mut taken, 0);
+        for name in names {
+            let mut next = BTreeSet::new();
+            for at in taken {
+                match pieces.get(at) {
+                    None => add(&mut next, at),
+                    Some(piece) if piece.takes(name) => {
+                        add(&mut next, if is_deep(at) { at } else { at + 1 });
+                    }
+                    Some(_) => {}
+                }
+            }
+            taken = next;
+        }
+        taken
+    }
+
+    /// What every path has taken.
+    pub(crate) fn anywhere(&self) -> BTreeSet<usize> {
+        if self.prefix.is_root() && self.rest.first() == Some(&Component::AnyDepth) {
+            self.progress(std::iter::empty())
+        } else {
+            BTreeSet::new()
+        }
+    }
+
+    /// How many components it has, those of its literal beginning among them.
+    pub(crate) fn length(&self) -> usize {
+        self.prefix.components().count() + self.rest.len()
+    }
+}
+
+/// A component, of the literal beginning or of the rest.
+enum Piece<'a> {
+    Name(&'a [u8]),
+    Component(&'a Component),
+}
+
+impl Piece<'_> {
+    fn takes(&self, name: &[u8]) -> bool {
+        match self {
+            Piece::Name(own) => *own == name,
+            Piece::Component(Component::AnyDepth) => true,
+            Piece::Component(Component::Literal(text)) => text.as_bytes() == name,
+            Piece::Component(Component::Glob(glob)) => glob.matches_in(name, Case::Exact),
+        }
     }
 }
 

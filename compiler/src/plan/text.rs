@@ -49,6 +49,9 @@ pub fn text(plan: &LinuxPlan, policy: &Policy) -> String {
     section(&mut out, "command", [terminal.to_owned(), memory.to_owned(), cwd].into_iter());
     let judged = plan.mediated.iter().map(|kind| match kind {
         Mediated::Starts => "each start of a program, by its file and arguments".to_owned(),
+        Mediated::Writes => {
+            "each call that writes files, by what it reaches; it is carried out there".to_owned()
+        }
     });
     section(&mut out, "judged from outside", judged);
     out

@@ -11,6 +11,7 @@ use fence_compiler::lower::linux::{lower, lower_for};
 use fence_compiler::lower::seatbelt::RunId;
 use fence_compiler::lower::target::{Finish, LinuxTarget};
 use fence_compiler::lower::values;
+use fence_compiler::plan::Mediated;
 use fence_compiler::policy::{Effect, PathAction, Policy};
 use fence_compiler::question::{Platform, Question, Reason, Verdict};
 use fence_compiler::world::World;
@@ -141,7 +142,9 @@ fn compare_on(target: &LinuxTarget, holder: Holder, text: &str, files: &FileFact
                 decisions.push(ask(PathAction::Read));
             }
             let denied = decisions.iter().find(|decision| decision.verdict == Verdict::Denied);
-            let allowed = model.allows(action, &asked);
+            // Where writing is judged, the rules are asked beside what the mounts let pass.
+            let judged = action == PathAction::Write && lowered.plan.mediated.contains(&Mediated::Writes);
+            let allowed = model.allows(action, &asked) && !(judged && denied.is_some());
             match (denied, allowed) {
                 (None, true) | (Some(_), false) => {}
                 (Some(_), true) => {

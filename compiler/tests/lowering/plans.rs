@@ -3,7 +3,7 @@
 use fence_compiler::fidelity::{Enforced, Level, Mechanism};
 use fence_compiler::host::{FileFacts, Host, Support};
 use fence_compiler::lower::linux::{Lowered, lower};
-use fence_compiler::plan::{MemfdPlan, Mount, TerminalPlan};
+use fence_compiler::plan::{Mediated, MemfdPlan, Mount, TerminalPlan};
 use fence_compiler::policy::RuleId;
 
 use super::machine::{DEBIAN, files, host, path};
@@ -230,6 +230,47 @@ fn nothing_is_judged_where_everything_may_be_started_or_nothing() {
 }
 
 #[test]
+fn writing_is_judged_where_a_rule_asks_for_more_than_mounts_hold() {
+    let told = |text: &str, mediation: Support| {
+        let mut host = host("/home/ada/work");
+        host.features.mediation = mediation;
+        let lowered = check(text, &host, &files(DEBIAN));
+        let told = lowered.fidelity.last().unwrap();
+        (lowered.plan.mediated.contains(&Mediated::Writes), told.level, lowered.diagnostics.len())
+    };
+    let (exact, weaker) = (Level::Exact, Level::Weaker);
+    for (rule, judged, level) in [
+        ("deny write $cwd/src", true, exact),
+        ("deny write $cwd/none", true, exact),
+        ("deny write $cwd/src best-effort", true, exact),
+        ("deny write **/.env", true, exact),
+        ("never write **/.env", true, exact),
+        ("deny write $cwd/*.key", true, exact),
+        // Whoever would rather not pay for it says so.
+        ("deny write $cwd/src best-effort cheaply", false, weaker),
+        ("deny write **/.env cheaply", false, weaker),
+        ("deny write **/.env best-effort cheaply", false, weaker),
+        // It accepts only what is weaker because the item is a pattern.
+        ("deny write $cwd/src cheaply", true, exact),
+        // Where one rule asks for it, it holds for all.
+        ("deny write $cwd/src\ndeny write **/.env best-effort cheaply", true, exact),
+        // Mounts hold these.
+        ("deny write /usr", false, exact),
+        ("deny write ~/.ssh", false, exact),
+        ("deny write **/.env except $cwd, $tmp", false, exact),
+        ("deny read write $cwd/src best-effort", true, weaker),
+        ("deny read $cwd/src best-effort", false, weaker),
+    ] {
+        let text = format!("allow read write $cwd\nallow read /usr\n{rule}");
+        assert_eq!(told(&text, Support::Yes), (judged, level, 0), "{rule}");
+        assert!(!told(&text, Support::No("a test".into())).0, "{rule}");
+    }
+    let left_out = "allow read $cwd\nallow write $cwd except $cwd/src";
+    assert_eq!(told(left_out, Support::Yes), (true, exact, 0));
+    assert_eq!(told(left_out, Support::No("a test".into())), (false, weaker, 1));
+}
+
+#[test]
 fn what_an_ssh_is_asked_is_judged_where_rules_are_about_it_and_something_connects() {
     let told = |text: &str, mediation: Support| {
         let mut host = host("/home/ada/work");
@@ -347,7 +388,7 @@ fn a_variable_without_a_value() {
 /// Of two rules that cover the same, the one without the clause has to hold.
 #[test]
 fn an_accepted_rule_excuses_no_other() {
-    let text = "allow read write $cwd\ndeny write $cwd/src best-effort\ndeny write $cwd/src";
+    let text = "allow read write $cwd\ndeny read $cwd/src best-effort\ndeny read $cwd/src";
     let lowered = check(text, &host("/home/ada/work"), &files(DEBIAN));
     let lines: Vec<u32> = lowered.diagnostics.iter().map(|found| found.place.unwrap().span.start).collect();
     assert_eq!(lines.len(), 1);

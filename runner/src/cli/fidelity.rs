@@ -116,6 +116,6 @@ fn mechanism(mechanism: Mechanism) -> &'static str {
         Mechanism::Proxy => "the proxy",
         Mechanism::Environment => "the environment",
         Mechanism::Preflight => "a check before the start",
-        Mechanism::Mediator => "the mediator (each start inside is judged)",
+        Mechanism::Mediator => "the mediator (each such call inside is judged)",
     }
 }

@@ -1,6 +1,6 @@
 //! What of a session stands as it was made: whether another plan needs it to be different.
 
-use fence_compiler::plan::{LimitMechanism, LinuxPlan, Mount, NetworkPlan};
+use fence_compiler::plan::{LimitMechanism, LinuxPlan, Mediated, Mount, NetworkPlan};
 
 /// What of the next plan is held by something that cannot be changed while the sandbox stands; `None`: nothing is.
 pub(super) fn difference(now: &LinuxPlan, next: &LinuxPlan) -> Option<String> {
@@ -29,6 +29,10 @@ pub(super) fn difference(now: &LinuxPlan, next: &LinuxPlan) -> Option<String> {
             "what it says of files changes what can be done at `{}`, and the file tree of a session stays as it was made",
             rule.path
         ));
+    }
+    let judged = |plan: &LinuxPlan| plan.mediated.contains(&Mediated::Writes);
+    if judged(now) != judged(next) {
+        return Some("whether what is written is judged is decided when a session starts".to_owned());
     }
     if now.memfd != next.memfd {
         return Some("what may be executed from memory is decided when a session starts".to_owned());

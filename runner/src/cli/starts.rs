@@ -1,4 +1,4 @@
-//! Judging what is started inside a run, and telling at its end what was refused.
+//! Judging what is started and written inside a run, and telling at its end what was refused.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
-use fence_compiler::pattern::{DomainName, HostPattern, NamePattern, ProgramPattern};
-use fence_compiler::plan::Mediated;
+use fence_compiler::paths::PathRules;
+use fence_compiler::pattern::{DomainName, HostPattern, NamePattern, Polarity, ProgramPattern};
 use fence_compiler::policy::{Effect, Policy, Rule, Subject};
 use fence_compiler::question::{Decision, Destination, Platform, Question, Reason, Verdict};
 use fence_compiler::world::World;
@@ -19,8 +19,8 @@ use super::refused;
 use super::remedy::remedy;
 use super::run::Prepared;
 use crate::audit::{Event, EventSource, LogError, MOST, REPEATS, Told, visible};
-use crate::launch::{Arbiter, Asked, Refused, Role};
-use crate::preflight::{Refusal, Ways, ssh, told, world};
+use crate::launch::{Arbiter, Asked, Links, Refused, Role, Ways};
+use crate::preflight::{self, Refusal, ssh, told, world};
 use crate::proxy::{self, Summary};
 
 /// Judges the starts of a run by its policy.
@@ -37,17 +37,17 @@ pub(super) struct Starts<'a> {
 }
 
 impl<'a> Starts<'a> {
-    /// Is ready to judge, if the plan wants starts judged.
+    /// Is ready to judge, if the plan wants starts or writing judged.
     pub(super) fn new(
         prepared: &'a Prepared,
         record: impl FnOnce() -> Result<Record<'a>, LogError>,
     ) -> anyhow::Result<Option<Starts<'a>>> {
-        if !prepared.plan.mediated.contains(&Mediated::Starts) {
+        if prepared.plan.mediated.is_empty() {
             return Ok(None);
         }
         let mut record = record()?;
         record.get_ready();
-        let world = world(&prepared.host, &prepared.policy, &[], Ways::Programs);
+        let world = world(&prepared.host, &prepared.policy, &[], preflight::Ways::Programs);
         let ssh = Ssh::of(&prepared.policy);
         let homes = if ssh == Ssh::Judged { homes(prepared) } else { Vec::new() };
         Ok(Some(Starts { prepared, ssh, homes, world, record, refused: BTreeMap::new(), beyond: 0 }))
@@ -158,6 +158,16 @@ impl Arbiter for Starts<'_> {
             }
         }
         Ok(())
+    }
+
+    fn ways(&self) -> Ways {
+        let ways = |polarity| PathRules::ways(self.policy(), &self.world, polarity);
+        Ways { opening: ways(Polarity::Opening), closing: ways(Polarity::Closing) }
+    }
+
+    fn paths(&self, opening: &Links, closing: &Links) -> PathRules {
+        let world = |links: &Links| World { links: links.clone(), ..self.world.clone() };
+        PathRules::new(self.policy(), &world(opening), world(closing))
     }
 
     fn refused(&mut self, refused: Refused) {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::paths::PathRules;
 use fence_compiler::question::Start;
 
 use crate::preflight::Refusal;
 
-/// Judges starts of programs for a plan that asks for it. It is used in a process of its own, outside the sandbox, which
+/// Judges starts of programs, and calls that write files, for a plan that asks for it. It is used in a process of its own, outside the sandbox, which
 /// ends with the run: what it collects stays there, until [`Arbiter::conclude`].
 pub trait Arbiter {
     /// The files of the programs that rules name, as the machine has them: they count under any name.
@@ -30,11 +31,29 @@ pub trait Arbiter {
     /// It may not, or nobody can tell what it would ask.
     fn judge_ssh(&self, argv: &[String], settings: &[String]) -> Result<(), Refusal>;
 
-    /// Takes note of a start that was refused.
+    /// The places that rules about files name: links on the way there matter.
+    fn ways(&self) -> Ways;
+
+    /// The rules about files: what opens follows the first links, what closes the second ones.
+    fn paths(&self, opening: &Links, closing: &Links) -> PathRules;
+
+    /// Takes note of something that was refused.
     fn refused(&mut self, refused: Refused);
 
     /// Tells what was refused, when the run is over.
     fn conclude(&mut self);
+}
+
+/// Links: where each stands, and what it holds.
+pub type Links = BTreeMap<AbsolutePath, Vec<u8>>;
+
+/// Places that rules name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ways {
+    /// By what opens.
+    pub opening: Vec<AbsolutePath>,
+    /// By what closes.
+    pub closing: Vec<AbsolutePath>,
 }
 
 /// A start that is asked about.
@@ -57,7 +76,7 @@ pub enum Role {
     Interpreter,
 }
 
-/// A start that was refused.
+/// A start, or a call that writes files, that was refused.
 #[derive(Clone, Debug)]
 pub struct Refused {
     /// What, and by which rules.

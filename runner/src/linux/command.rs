@@ -2,7 +2,7 @@
 
 use std::os::fd::RawFd;
 
-use fence_compiler::plan::{LimitMechanism, LimitPlan, LinuxPlan, TerminalPlan};
+use fence_compiler::plan::{LimitMechanism, LimitPlan, LinuxPlan, Mediated, TerminalPlan};
 use fence_compiler::policy::LimitKind;
 
 use super::operation::{Operation, Step};
@@ -57,6 +57,7 @@ impl Command {
         for limit in plan.limits.iter().filter(|limit| limit.by == LimitMechanism::Rlimit) {
             steps.push(rlimit(limit)?);
         }
+        steps.extend(no_core(plan));
         steps.extend(processors.map(|processors| Operation::Spread { processors }));
         steps.extend(inner.map(|ruleset| Operation::Enter { ruleset }));
         steps.push(match filter {
@@ -74,6 +75,13 @@ impl Command {
         });
         Ok(Command { steps: steps.into_iter().map(Step::from).collect() })
     }
+}
+
+/// Where calls that write files are judged, no core dump is written: the kernel does that without a call, under a name that a
+/// rule may close.
+pub(super) fn no_core(plan: &LinuxPlan) -> Option<Operation> {
+    let judged = plan.mediated.contains(&Mediated::Writes);
+    judged.then_some(Operation::Limit { resource: libc::RLIMIT_CORE, amount: 0 })
 }
 
 /// The operation that a limit is.

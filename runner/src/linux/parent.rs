@@ -1,5 +1,6 @@
 //! The process that starts a sandbox, waits for its command, and behaves as the command does.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -61,7 +62,7 @@ pub(super) fn run(
     }
     let judging = judging(plan, arbiter)?;
     let wire = judging.as_ref().map(|_| channel()).transpose()?;
-    let filter = filter(&calls, wire.as_ref().map(|(_, end)| end.as_raw_fd()))?;
+    let filter = filter(&calls, &plan.mediated, wire.as_ref().map(|(_, end)| end.as_raw_fd()))?;
     let (report, report_end) = pipe()?;
     let (control_end, control) = pipe()?;
     let channel = attendant.as_ref().map(|_| channel()).transpose()?;
@@ -104,7 +105,7 @@ pub(super) fn run(
         (Some(arbiter), Some((outer_end, _))) => {
             let kept = channel.as_ref().map_or(-1, AsRawFd::as_raw_fd);
             let given_up = [report.as_raw_fd(), control.as_raw_fd(), kept, received];
-            Some(Mediator::start(arbiter, started, outer_end, &given_up))
+            Some(Mediator::start(arbiter, plan, started, outer_end, &given_up))
         }
         _ => None,
     };
@@ -176,19 +177,21 @@ pub(super) fn judging<'a>(
     plan: &LinuxPlan,
     arbiter: Option<&'a mut dyn Arbiter>,
 ) -> Result<Option<&'a mut dyn Arbiter>, Error> {
-    match (plan.mediated.contains(&Mediated::Starts), arbiter) {
-        (false, _) => Ok(None),
-        (true, Some(arbiter)) => Ok(Some(arbiter)),
-        (true, None) => {
-            Err(Error::Plan("nobody judges the starts of programs that the plan wants judged".to_owned()))
-        }
+    match (plan.mediated.is_empty(), arbiter) {
+        (true, _) => Ok(None),
+        (false, Some(arbiter)) => Ok(Some(arbiter)),
+        (false, None) => Err(Error::Plan("nobody judges what the plan wants judged".to_owned())),
     }
 }
 
-/// The filter of system calls; with a channel, one in which starts of programs are judged.
-pub(super) fn filter(calls: &[CallRule], channel: Option<RawFd>) -> Result<Filter, Error> {
-    let judged: &[&str] = if channel.is_some() { &mediator::CALLS } else { &[] };
-    let program = seccomp::compile_judged(calls, judged, seccomp::Architecture::NATIVE)
+/// The filter of system calls; with a channel, one in which some calls are judged.
+pub(super) fn filter(
+    calls: &[CallRule],
+    mediated: &BTreeSet<Mediated>,
+    channel: Option<RawFd>,
+) -> Result<Filter, Error> {
+    let judged = if channel.is_some() { mediator::calls(mediated) } else { Vec::new() };
+    let program = seccomp::compile_judged(calls, &judged, seccomp::Architecture::NATIVE)
         .map_err(|error| Error::Plan(error.to_string()))?;
     Ok(match channel {
         Some(channel) => Filter::Judged { program, channel },

@@ -71,6 +71,20 @@ impl Memory {
         Err(Errno::E2BIG)
     }
 
+    /// So many bytes at an address.
+    pub(super) fn bytes(&mut self, address: u64, count: usize) -> Result<Vec<u8>, Errno> {
+        let mut bytes = Vec::with_capacity(count);
+        let mut at = address;
+        while bytes.len() < count {
+            let piece = self.from(at)?;
+            let taken = piece.get(..count - bytes.len()).unwrap_or(piece);
+            bytes.extend_from_slice(taken);
+            let length = u64::try_from(taken.len()).unwrap_or(u64::MAX);
+            at = at.checked_add(length).ok_or(Errno::EFAULT)?;
+        }
+        Ok(bytes)
+    }
+
     /// The number of 64 bits at an address.
     pub(super) fn number(&mut self, address: u64) -> Result<u64, Errno> {
         let mut bytes = [0; 8];

@@ -1,4 +1,5 @@
-//! The mediator: a process outside the sandbox that is asked at each start of a program inside.
+//! The mediator: a process outside the sandbox that is asked at each start of a program inside, and at each call that
+//! writes files.
 //!
 //! The filter lets `execve` and `execveat` wait for an answer. The mediator copies the arguments, finds out what would be
 //! executed, and asks the policy. What it refuses fails with EACCES. What it allows goes on while the thread is held by
@@ -6,9 +7,12 @@
 //! runs, whatever another thread made of the arguments meanwhile. If that is not what was allowed, it is judged anew,
 //! and killed if it must not run.
 //!
+//! Calls that write files wait too, if the plan wants that: see [`files`].
+//!
 //! Nothing inside can reach the mediator: it is in none of the sandbox's namespaces. If it ends, what it holds is killed,
 //! every further start fails, and the sandbox is ended.
 
+mod files;
 mod known;
 mod memory;
 mod place;
@@ -21,15 +25,20 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use fence_compiler::plan::{Condition, LinuxPlan, Mediated};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
+use super::seccomp::Judged;
 use super::sys;
 use super::sys::process::{self, Change, Side, Signals};
 use super::sys::socket;
 use crate::launch::{self, Arbiter};
+use files::{Carrying, Files};
+use rights::Extent;
 use start::Judge;
 use watch::{Ends, Second, Watch};
 
@@ -42,12 +51,25 @@ pub(super) struct Mediator {
 }
 
 /// The calls that wait for an answer.
-pub(super) const CALLS: [&str; 2] = ["execve", "execveat"];
+pub(super) fn calls(mediated: &BTreeSet<Mediated>) -> Vec<Judged> {
+    let mut calls = Vec::new();
+    if mediated.contains(&Mediated::Starts) {
+        calls.extend(STARTS.map(|call| Judged { call, when: Condition::Always }));
+    }
+    if mediated.contains(&Mediated::Writes) {
+        calls.extend(files::judged());
+    }
+    calls
+}
+
+/// The calls that start programs.
+const STARTS: [&str; 2] = ["execve", "execveat"];
 
 impl Mediator {
     /// Starts it. Through the channel it gets where calls are answered; these descriptors are closed in it.
     pub(super) fn start(
         arbiter: &mut dyn Arbiter,
+        plan: &LinuxPlan,
         command: &launch::Command,
         channel: OwnedFd,
         given_up: &[RawFd],
@@ -59,7 +81,7 @@ impl Mediator {
             Side::Child => {
                 drop(lifeline);
                 given_up.iter().for_each(|descriptor| sys::close(*descriptor));
-                process::exit(i32::from(mediate(arbiter, command, &channel, other_end).is_err()))
+                process::exit(i32::from(mediate(arbiter, plan, command, &channel, other_end).is_err()))
             }
         }
     }
@@ -68,6 +90,7 @@ impl Mediator {
     /// is; all descriptors but the channel and these are closed in it.
     pub(super) fn keep(
         arbiter: &mut dyn Arbiter,
+        plan: &LinuxPlan,
         channel: OwnedFd,
         kept: &[RawFd],
     ) -> Result<Mediator, Errno> {
@@ -78,7 +101,7 @@ impl Mediator {
             Side::Child => {
                 let own = [channel.as_raw_fd(), other_end.as_raw_fd()];
                 let done = sys::close_all_but(own.iter().chain(kept))
-                    .and_then(|()| mediate_session(arbiter, channel, other_end));
+                    .and_then(|()| mediate_session(arbiter, plan, channel, other_end));
                 process::exit(i32::from(done.is_err()))
             }
         }
@@ -97,19 +120,34 @@ impl Mediator {
 }
 
 /// What the mediator's process does for a session.
-fn mediate_session(arbiter: &mut dyn Arbiter, channel: OwnedFd, lifeline: OwnedFd) -> Result<(), Errno> {
-    let children = prepare()?;
+fn mediate_session(
+    arbiter: &mut dyn Arbiter,
+    plan: &LinuxPlan,
+    channel: OwnedFd,
+    lifeline: OwnedFd,
+) -> Result<(), Errno> {
+    let children = prepare(extent(plan))?;
     let judge = Judge { arbiter, known: None };
     let ends = Ends { listener: channel, lifeline, children };
-    let mut watch = Watch::new(ends, judge, None, Second::Looked);
+    let mut watch = Watch::new(ends, judge, None, Second::Looked).with_files(files(plan));
     watch.until_the_session_ends();
     drop(watch);
     arbiter.conclude();
     Ok(())
 }
 
+/// What has to be done for a plan.
+fn extent(plan: &LinuxPlan) -> Extent {
+    if plan.mediated.contains(&Mediated::Writes) { Extent::Writing } else { Extent::Reading }
+}
+
+/// Who carries out calls that write files, if the plan wants them judged.
+fn files(plan: &LinuxPlan) -> Option<Files> {
+    (extent(plan) == Extent::Writing).then(|| Files::new(plan.terminal, Carrying::Mediator))
+}
+
 /// Becomes a process that nobody stops by a key, and that can do nothing but mediate.
-fn prepare() -> Result<RawFd, Errno> {
+fn prepare(extent: Extent) -> Result<RawFd, Errno> {
     // Keys of the terminal are for the command, and must not stop whoever it waits for.
     process::new_session()?;
     sys::release_standard();
@@ -117,18 +155,19 @@ fn prepare() -> Result<RawFd, Errno> {
     let children = Signals::new(&[libc::SIGCHLD]);
     children.block();
     let children = children.descriptor()?;
-    rights::give_up()?;
+    rights::give_up(extent)?;
     Ok(children)
 }
 
 /// What the mediator's process does.
 fn mediate(
     arbiter: &mut dyn Arbiter,
+    plan: &LinuxPlan,
     command: &launch::Command,
     channel: &OwnedFd,
     lifeline: OwnedFd,
 ) -> Result<(), Errno> {
-    let children = prepare()?;
+    let children = prepare(extent(plan))?;
     let [ended, _] = process::wait_readable([lifeline.as_raw_fd(), channel.as_raw_fd()], -1);
     let listener = match ended {
         process::Readable::No => socket::take_descriptors(channel.as_raw_fd())?.into_iter().next(),
@@ -137,7 +176,10 @@ fn mediate(
     // Without it, nothing was started.
     let Some(listener) = listener else { return Ok(()) };
     let judge = Judge { arbiter, known: None };
-    let mut watch = Watch::new(Ends { listener, lifeline, children }, judge, Some(command), Second::Looked);
+    // Where starts are not judged, none comes.
+    let command = plan.mediated.contains(&Mediated::Starts).then_some(command);
+    let ends = Ends { listener, lifeline, children };
+    let mut watch = Watch::new(ends, judge, command, Second::Looked).with_files(files(plan));
     watch.until_the_end();
     drop(watch);
     arbiter.conclude();

@@ -13,7 +13,7 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 /// How many links a path may lead through, as in the kernel.
-const MOST_LINKS: usize = 40;
+pub(super) const MOST_LINKS: usize = 40;
 
 /// Where a path is walked from.
 pub(super) struct Ground {
@@ -148,12 +148,12 @@ fn components(path: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Whether a link in `/proc` leads to an object and not to a path.
-fn leads_anywhere(directory: &AbsolutePath, name: &[u8]) -> bool {
+pub(super) fn leads_anywhere(directory: &AbsolutePath, name: &[u8]) -> bool {
     matches!(name, b"exe" | b"cwd" | b"root")
         || matches!(directory.name(), Some(b"fd" | b"map_files" | b"ns"))
 }
 
-fn step(at: &OwnedFd, name: &[u8], how: OFlag) -> Result<OwnedFd, Errno> {
+pub(super) fn step(at: &OwnedFd, name: &[u8], how: OFlag) -> Result<OwnedFd, Errno> {
     if name.len() > 255 {
         return Err(Errno::ENAMETOOLONG);
     }
@@ -161,11 +161,11 @@ fn step(at: &OwnedFd, name: &[u8], how: OFlag) -> Result<OwnedFd, Errno> {
     openat(at, name.as_c_str(), how | OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-fn kind(status: &FileStat) -> SFlag {
+pub(super) fn kind(status: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(status.st_mode & libc::S_IFMT)
 }
 
-fn is_same(one: &OwnedFd, other: &OwnedFd) -> Result<bool, Errno> {
+pub(super) fn is_same(one: &OwnedFd, other: &OwnedFd) -> Result<bool, Errno> {
     let (one, other) = (fstat(one)?, fstat(other)?);
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
@@ -178,11 +178,11 @@ pub(super) fn path_of(file: &impl AsFd) -> Option<AbsolutePath> {
 }
 
 impl Own {
-    fn process(self) -> Result<Vec<u8>, Errno> {
+    pub(super) fn process(self) -> Result<Vec<u8>, Errno> {
         Ok(self.numbers()?.0.to_string().into_bytes())
     }
 
-    fn thread(self) -> Result<Vec<u8>, Errno> {
+    pub(super) fn thread(self) -> Result<Vec<u8>, Errno> {
         let (process, thread) = self.numbers()?;
         Ok(format!("{process}/task/{thread}").into_bytes())
     }

@@ -1,8 +1,8 @@
 //! Giving up rights before the first call from inside is looked at.
 //!
 //! The mediator reads what the sandbox controls: paths, arguments, the heads of files. From here on it has no capability,
-//! starts nothing, opens nothing for writing, makes no socket, and traces only as it has to. It has to be able to read
-//! whatever a program inside could execute.
+//! executes nothing, makes no socket, and traces only as it has to; and it opens nothing for writing, unless it carries out
+//! calls that write files. It has to be able to read whatever a program inside could execute.
 
 use fence_compiler::plan::{CallRule, Condition};
 use nix::errno::Errno;
@@ -27,7 +27,7 @@ const MADE: &[&str] = &[
     "ppoll",
     // Where calls are answered arrives by it.
     "recvmsg",
-    // Files, to read.
+    // Files, to know and to read.
     "open",
     "openat",
     "stat",
@@ -73,18 +73,60 @@ const MADE: &[&str] = &[
     "time",
 ];
 
+/// The calls that carrying out what writes files makes beside these.
+const CARRIED_OUT: &[&str] = &[
+    "openat2",
+    "creat",
+    "mkdir",
+    "mkdirat",
+    "mknod",
+    "mknodat",
+    "unlinkat",
+    "renameat2",
+    "linkat",
+    "symlinkat",
+    "chmod",
+    "fchmodat",
+    "fchownat",
+    "utimensat",
+    "truncate",
+    "setxattr",
+    "removexattr",
+    "umask",
+    "fchdir",
+    // A socket that is given its name, as the caller's own.
+    "bind",
+    "pidfd_open",
+    "pidfd_getfd",
+    // A process that waits in the mediator's place, and ends with it.
+    "fork",
+    "clone",
+    "set_robust_list",
+    "close_range",
+    "prctl",
+];
+
+/// What a mediator has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// It judges starts, and reads.
+    Reading,
+    /// It carries out calls that write files, too.
+    Writing,
+}
+
 /// Gives up everything that mediating does not need.
-pub(super) fn give_up() -> Result<(), Errno> {
+pub(super) fn give_up(extent: Extent) -> Result<(), Errno> {
     confine::no_new_privileges()?;
     confine::drop_capabilities()?;
     confine::undumpable()?;
-    let rules = refused(Architecture::NATIVE);
+    let rules = refused(Architecture::NATIVE, extent);
     let program = seccomp::compile(&rules, Architecture::NATIVE).map_err(|_| Errno::EINVAL)?;
     confine::install_filter(&program)
 }
 
 /// Every other call, and what of these is too much.
-fn refused(architecture: Architecture) -> Vec<CallRule> {
+fn refused(architecture: Architecture, extent: Extent) -> Vec<CallRule> {
     let rule = |calls: Vec<String>, when: Condition, reason: &str| CallRule {
         calls,
         when: vec![when],
@@ -93,23 +135,37 @@ fn refused(architecture: Architecture) -> Vec<CallRule> {
     };
     let one = |call: &str| vec![call.to_owned()];
     let bits = |number: i32| u64::try_from(number).unwrap_or(u64::MAX);
-    let others = architecture.names().filter(|name| !MADE.contains(name)).map(str::to_owned).collect();
+    let made = |name: &&str| MADE.contains(name) || extent == Extent::Writing && CARRIED_OUT.contains(name);
+    let others = architecture.names().filter(|name| !made(name)).map(str::to_owned).collect();
     let writing = bits(seccomp::WRITING);
     let any = |argument| Condition::AnyBit { argument, width: 32, bits: writing };
     #[allow(clippy::cast_lossless)]
     let requests =
         [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT, libc::PTRACE_DETACH, libc::PTRACE_GETEVENTMSG];
     let requests = requests.iter().map(|request| *request as u64).collect();
-    vec![
+    let die_with_parent = u64::try_from(libc::PR_SET_PDEATHSIG).unwrap_or_default();
+    let mut rules = vec![
         rule(others, Condition::Always, "mediating does not need it"),
-        rule(one("open"), any(1), "nothing is written"),
-        rule(one("openat"), any(2), "nothing is written"),
         rule(
             one("ptrace"),
             Condition::NoneOf { argument: 0, width: 64, values: requests },
             "nobody's memory or registers are changed",
         ),
-    ]
+    ];
+    rules.extend(match extent {
+        Extent::Reading => [
+            rule(one("open"), any(1), "nothing is written"),
+            rule(one("openat"), any(2), "nothing is written"),
+        ]
+        .to_vec(),
+        Extent::Writing => [rule(
+            one("prctl"),
+            Condition::NoneOf { argument: 0, width: 32, values: vec![die_with_parent] },
+            "nothing else about a process is changed",
+        )]
+        .to_vec(),
+    });
+    rules
 }
 
 #[cfg(test)]
@@ -124,7 +180,7 @@ mod tests {
     fn a_mediator_can_read_and_do_nothing_else() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let Side::Parent { pid } = process::fork().unwrap() else {
-            let held = give_up().is_ok()
+            let held = give_up(Extent::Reading).is_ok()
                 && std::fs::read("/proc/self/exe").is_ok_and(|program| !program.is_empty())
                 && std::fs::read_dir("/").is_ok_and(|names| names.count() > 1)
                 && File::create(file.path()).is_err()
@@ -141,10 +197,12 @@ mod tests {
     #[test]
     fn every_call_that_is_named_exists() {
         for architecture in [Architecture::X86_64, Architecture::Aarch64] {
-            seccomp::compile(&refused(architecture), architecture).unwrap();
+            for extent in [Extent::Reading, Extent::Writing] {
+                seccomp::compile(&refused(architecture, extent), architecture).unwrap();
+            }
         }
         let known: Vec<&str> =
             [Architecture::X86_64, Architecture::Aarch64].iter().flat_map(|one| one.names()).collect();
-        assert!(MADE.iter().all(|name| known.contains(name)));
+        assert!(MADE.iter().chain(CARRIED_OUT).all(|name| known.contains(name)));
     }
 }

@@ -1,4 +1,5 @@
-//! Races for the arguments of a start, won where nothing looks again and lost where something does.
+//! Races for the arguments of a start, won where nothing looks again and lost where something does; and for the path of an
+//! open, won where the kernel carries it out and lost where the mediator does.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -7,21 +8,27 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use fence_compiler::bytes::AbsolutePath;
-use fence_compiler::question::{Decision, Reason, Verdict};
+use fence_compiler::paths::PathRules;
+use fence_compiler::plan::{Mediated, TerminalPlan};
+use fence_compiler::question::{Decision, Platform, Reason, Verdict};
+use fence_compiler::world::World;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
+use super::files::{Carrying, Files};
 use super::known::Known;
+use super::rights::Extent;
 use super::start::Judge;
 use super::watch::{Ends, Second, Watch};
-use super::{CALLS, rights};
-use crate::launch::{self, Arbiter, Asked, Refused};
+use super::{calls, rights};
+use crate::launch::{self, Arbiter, Asked, Links, Refused, Ways};
 use crate::linux::seccomp::{Architecture, compile_judged};
 use crate::linux::sys::notice;
 use crate::linux::sys::process::{self, Change, Side, Signals};
 use crate::linux::sys::{confine, socket};
 use crate::preflight::Refusal;
+use crate::proxy::testing::policy;
 
-/// Refuses `touch marker`.
+/// Refuses `touch marker`, and writing anything of the name `kept`.
 struct NoMarker;
 
 impl Arbiter for NoMarker {
@@ -44,6 +51,15 @@ impl Arbiter for NoMarker {
 
     fn judge_ssh(&self, _: &[String], _: &[String]) -> Result<(), Refusal> {
         Ok(())
+    }
+
+    fn ways(&self) -> Ways {
+        Ways { opening: Vec::new(), closing: Vec::new() }
+    }
+
+    fn paths(&self, _: &Links, _: &Links) -> PathRules {
+        let world = World::test_default(Platform::Linux);
+        PathRules::new(&policy("allow read write /\ndeny write **/kept"), &world, world.clone())
     }
 
     fn refused(&mut self, _: Refused) {}
@@ -124,7 +140,8 @@ fn mediate(second: Second, folder: &Path, tries: usize, lifeline: OwnedFd, ended
         confine::no_new_privileges().unwrap();
         // As inside: who gave up every capability may not look into somebody who has one.
         confine::drop_capabilities().unwrap();
-        let filter = compile_judged(&[], &CALLS, Architecture::NATIVE).unwrap();
+        let starts = calls(&[Mediated::Starts].into());
+        let filter = compile_judged(&[], &starts, Architecture::NATIVE).unwrap();
         let listener = notice::install(&filter).unwrap();
         socket::send_descriptors(sent.as_raw_fd(), &[listener]).unwrap();
         crate::linux::sys::close(listener);
@@ -142,7 +159,7 @@ fn mediate(second: Second, folder: &Path, tries: usize, lifeline: OwnedFd, ended
         environment: Vec::new(),
     };
     let ends = Ends { listener, lifeline, children: children.descriptor().unwrap() };
-    rights::give_up().unwrap();
+    rights::give_up(Extent::Reading).unwrap();
     let judge = Judge { arbiter: &mut NoMarker, known: Some(Known::default()) };
     Watch::new(ends, judge, Some(&command), second).until_the_end();
     0
@@ -158,4 +175,79 @@ fn rewriting_the_arguments_of_a_start_never_wins() {
 fn without_a_second_look_rewriting_the_arguments_wins() {
     // Until it has won once: that it can is what makes the other test mean something.
     assert!((0..20).any(|_| is_lost(Second::Left, 1000)));
+}
+
+/// Opens `free` for writing, so often, while another thread turns the name into `kept` and back.
+fn open_turning(directory: &Path, tries: usize) {
+    let path = CString::new(directory.join("free").to_str().unwrap()).unwrap().into_bytes_with_nul();
+    let at = path.len() - "free".len() - 1;
+    let path = Box::leak(path.into_boxed_slice());
+    let address = path.as_mut_ptr() as usize;
+    std::thread::spawn(move || {
+        for turn in 0_usize.. {
+            let name = if turn % 2 == 0 { b"kept" } else { b"free" };
+            // SAFETY: the place is within memory that is never given back; whoever reads it may see anything.
+            unsafe { std::ptr::copy_nonoverlapping(name.as_ptr(), (address + at) as *mut u8, name.len()) };
+            for _ in 0..turn % 3000 {
+                std::hint::spin_loop();
+            }
+        }
+    });
+    for _ in 0..tries {
+        // SAFETY: the text ends with a NUL that nobody changes.
+        unsafe {
+            let file = libc::open(address as *const libc::c_char, libc::O_WRONLY | libc::O_CREAT, 0o600);
+            libc::close(file);
+        }
+    }
+}
+
+/// Has these opens judged; whether `kept` was made, which is refused.
+fn is_kept_made(carrying: Carrying, tries: usize) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let (lifeline, other_end) =
+        socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).unwrap();
+    let (channel, sent) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
+    let Side::Parent { pid: mediator } = process::fork().unwrap() else {
+        drop((lifeline, sent));
+        let children = Signals::new(&[libc::SIGCHLD]);
+        children.block();
+        let listener = socket::await_descriptors(channel.as_raw_fd()).unwrap().remove(0);
+        let ends = Ends { listener, lifeline: other_end, children: children.descriptor().unwrap() };
+        rights::give_up(Extent::Writing).unwrap();
+        let judge = Judge { arbiter: &mut NoMarker, known: Some(Known::default()) };
+        let files = Files::new(TerminalPlan::None, carrying);
+        Watch::new(ends, judge, None, Second::Looked).with_files(Some(files)).until_the_end();
+        process::exit(0)
+    };
+    drop(other_end);
+    let Side::Parent { pid } = process::fork().unwrap() else {
+        drop(lifeline);
+        confine::no_new_privileges().unwrap();
+        confine::drop_capabilities().unwrap();
+        let filter = compile_judged(&[], &calls(&[Mediated::Writes].into()), Architecture::NATIVE).unwrap();
+        let listener = notice::install(&filter).unwrap();
+        socket::send_descriptors(sent.as_raw_fd(), &[listener]).unwrap();
+        crate::linux::sys::close(listener);
+        open_turning(folder.path(), tries);
+        process::exit(0)
+    };
+    assert_eq!(process::wait_for_end(pid), Ok(Change::Exited(0)));
+    drop(lifeline);
+    assert_eq!(process::wait_for_end(mediator), Ok(Change::Exited(0)));
+    assert!(folder.path().join("free").exists(), "what is allowed was opened at times");
+    folder.path().join("kept").exists()
+}
+
+#[test]
+fn rewriting_the_path_of_an_open_never_wins() {
+    let tries = std::env::var("FENCE_RACE_TRIES").ok().and_then(|tries| tries.parse().ok()).unwrap_or(2000);
+    assert!(!is_kept_made(Carrying::Mediator, tries));
+}
+
+#[test]
+fn where_the_kernel_carries_an_open_out_rewriting_its_path_wins() {
+    // Until it has won once: that it can is what makes the other test mean something.
+    assert!((0..20).any(|_| is_kept_made(Carrying::Kernel, 2000)));
 }

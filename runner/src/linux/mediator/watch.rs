@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, readlinkat};
 
+use super::files::Files;
 use super::memory::Memory;
 use super::place::{Found, Ground, Look, Own, know, process_of, walk};
 use super::start::{Given, Judge, Planned, Stopped, closed};
@@ -44,6 +45,8 @@ pub(super) struct Watch<'a> {
     second: Second,
     /// The commands of a session that are to be judged yet, by where their calls are answered.
     commands: BTreeMap<RawFd, (launch::Command, CString)>,
+    /// Who carries out calls that write files, if they are judged.
+    files: Option<Files>,
 }
 
 /// Whether what was executed is judged again.
@@ -72,16 +75,31 @@ impl<'a> Watch<'a> {
             waiting: Vec::new(),
             second,
             commands: BTreeMap::new(),
+            files: None,
         }
+    }
+
+    /// Judges calls that write files, too.
+    pub(super) fn with_files(self, files: Option<Files>) -> Watch<'a> {
+        Watch { files, ..self }
     }
 
     /// Answers calls until the process that started the sandbox says that this is over: before, nobody may think that
     /// nothing judges any more.
     pub(super) fn until_the_end(&mut self) {
         let mut listener = self.ends.listener.as_raw_fd();
+        if self.files.is_some() {
+            notice::take_turns(listener);
+        }
         loop {
             let waited = [listener, self.ends.lifeline.as_raw_fd(), self.ends.children];
-            let [call, lifeline, stopped] = process::wait_readable(waited, -1);
+            let patience = self.files.as_ref().map_or(-1, Files::patience);
+            let [call, lifeline, stopped] = process::wait_readable(waited, patience);
+            if let Some(files) = &mut self.files
+                && patience >= 0
+            {
+                files.look_after();
+            }
             if lifeline != Readable::No {
                 return;
             }
@@ -108,7 +126,13 @@ impl<'a> Watch<'a> {
             let own = [self.ends.lifeline.as_raw_fd(), self.ends.children, self.ends.listener.as_raw_fd()];
             let waited: Vec<RawFd> =
                 own.into_iter().chain(listeners.iter().map(AsRawFd::as_raw_fd)).collect();
-            let answers = process::wait_for_any(&waited);
+            let patience = self.files.as_ref().map_or(-1, Files::patience);
+            let answers = process::wait_for_any(&waited, patience);
+            if let Some(files) = &mut self.files
+                && patience >= 0
+            {
+                files.look_after();
+            }
             let [lifeline, stopped, arrived, calls @ ..] = answers.as_slice() else { return };
             if *lifeline != Readable::No {
                 return;
@@ -130,6 +154,9 @@ impl<'a> Watch<'a> {
                     Readable::No => {}
                 }
             }
+            if let Some(files) = &mut self.files {
+                gone.iter().for_each(|listener| files.gone(*listener));
+            }
             listeners.retain(|listener| !gone.contains(&listener.as_raw_fd()));
             gone.iter().for_each(|listener| drop(self.commands.remove(listener)));
             if *arrived == Readable::Yes {
@@ -142,6 +169,9 @@ impl<'a> Watch<'a> {
                     request.unmap();
                     let command = launch::Command { program, argv, environment: Vec::new() };
                     self.commands.insert(listener.as_raw_fd(), (command, directory));
+                    if self.files.is_some() {
+                        notice::take_turns(listener.as_raw_fd());
+                    }
                     listeners.push(listener);
                 }
             }
@@ -149,6 +179,10 @@ impl<'a> Watch<'a> {
     }
 
     fn take(&mut self, notice: Notice) {
+        if let Some(files) = self.files.as_mut().filter(|files| files.takes(&notice)) {
+            let lifeline = self.ends.lifeline.as_raw_fd();
+            return files.take(notice, self.judge.arbiter, lifeline);
+        }
         if let Some(command) = self.commands.remove(&notice.listener) {
             let (command, directory) = command;
             let answer = self.command(&command, &directory);
@@ -287,7 +321,12 @@ impl<'a> Watch<'a> {
                     self.held.remove(&thread);
                     trace::let_go(thread, signal);
                 }
-                Stop::Ended { thread } => drop(self.held.remove(&thread)),
+                Stop::Ended { thread } => {
+                    self.held.remove(&thread);
+                    if let Some(files) = &mut self.files {
+                        files.ended(thread);
+                    }
+                }
             }
         }
         for notice in std::mem::take(&mut self.waiting) {
@@ -346,7 +385,7 @@ fn name_executed(process: i32) -> Result<Vec<u8>, Errno> {
 }
 
 /// The program that a thread's process runs.
-fn program_of(thread: i32) -> Vec<u8> {
+pub(super) fn program_of(thread: i32) -> Vec<u8> {
     let link = format!("/proc/{thread}/exe");
     let known = readlinkat(AT_FDCWD, OsStr::new(&link)).map(|path| path.as_bytes().to_vec());
     known.unwrap_or_default()

@@ -3,10 +3,14 @@
 use fence_compiler::plan::Condition;
 
 use super::FilterError;
-use super::assemble::{Label, Piece, load, mask, refuse};
+use super::assemble::{Label, Piece, load, mask};
 
-/// Answers the error if any of the conditions holds, else goes on.
-pub(super) fn any(conditions: &[Condition], errno: u16, piece: &mut Piece) -> Result<(), FilterError> {
+/// Ends with an answer if any of the conditions holds, else goes on.
+pub(super) fn any(
+    conditions: &[Condition],
+    answer: libc::sock_filter,
+    piece: &mut Piece,
+) -> Result<(), FilterError> {
     let (holds, fails) = (piece.label(), piece.label());
     for condition in conditions {
         let next = piece.label();
@@ -16,7 +20,7 @@ pub(super) fn any(conditions: &[Condition], errno: u16, piece: &mut Piece) -> Re
     // Nothing held: what comes next is left out. A test is the only jump of classic BPF with two ends.
     piece.test(libc::BPF_JGE, 0, fails, fails);
     piece.mark(holds);
-    piece.add(refuse(errno));
+    piece.add(answer);
     piece.mark(fails);
     Ok(())
 }

@@ -14,7 +14,7 @@ mod interpreter;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use fence_compiler::plan::{CallRule, Condition};
 use libc::sock_filter;
@@ -125,6 +125,15 @@ pub fn compile(rules: &[CallRule], architecture: Architecture) -> Result<Vec<soc
     compile_judged(rules, &[], architecture)
 }
 
+/// A call that waits for an answer from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Its name.
+    pub call: &'static str,
+    /// When it waits; else it is made.
+    pub when: Condition,
+}
+
 /// Does the same, and lets calls that are judged elsewhere wait for their answer where no rule refuses them.
 ///
 /// # Errors
@@ -132,7 +141,7 @@ pub fn compile(rules: &[CallRule], architecture: Architecture) -> Result<Vec<soc
 /// Those of [`compile`].
 pub fn compile_judged(
     rules: &[CallRule],
-    judged: &[&str],
+    judged: &[Judged],
     architecture: Architecture,
 ) -> Result<Vec<sock_filter>, FilterError> {
     let mut refused: BTreeMap<u32, Vec<(&[Condition], u16)>> = BTreeMap::new();
@@ -147,11 +156,11 @@ pub fn compile_judged(
             }
         }
     }
-    let mut waiting = BTreeSet::new();
-    for call in judged {
+    let mut waiting: BTreeMap<u32, Vec<Condition>> = BTreeMap::new();
+    for Judged { call, when } in judged {
         match numbers.get(call) {
             Some(number) => {
-                waiting.insert(*number);
+                waiting.entry(*number).or_default().push(when.clone());
                 refused.entry(*number).or_default();
             }
             None if known_elsewhere(call) => {}
@@ -161,8 +170,8 @@ pub fn compile_judged(
     let newest = architecture.calls().iter().map(|(_, number)| *number).max().unwrap_or(0);
     let mut ranges: Vec<(u32, Vec<sock_filter>)> = vec![(0, vec![allow()])];
     for (number, rules) in refused {
-        let otherwise = if waiting.contains(&number) { notify() } else { allow() };
-        begin(&mut ranges, number, body(&rules, otherwise)?);
+        let waits = waiting.get(&number).map(Vec::as_slice).unwrap_or_default();
+        begin(&mut ranges, number, body(&rules, waits)?);
         begin(&mut ranges, number + 1, vec![allow()]);
     }
     begin(&mut ranges, newest + 1, vec![refuse(libc::ENOSYS as u16)]);
@@ -194,13 +203,20 @@ fn begin(ranges: &mut Vec<(u32, Vec<sock_filter>)>, number: u32, body: Vec<sock_
     }
 }
 
-/// What happens to one call: each rule in turn, then what happens otherwise.
-fn body(rules: &[(&[Condition], u16)], otherwise: sock_filter) -> Result<Vec<sock_filter>, FilterError> {
+/// What happens to one call: each rule in turn, then whether it waits.
+fn body(rules: &[(&[Condition], u16)], waits: &[Condition]) -> Result<Vec<sock_filter>, FilterError> {
     let mut piece = Piece::default();
     for (conditions, errno) in rules {
-        condition::any(conditions, *errno, &mut piece)?;
+        condition::any(conditions, refuse(*errno), &mut piece)?;
     }
-    piece.add(otherwise);
+    match waits {
+        [] => piece.add(allow()),
+        [Condition::Always] => piece.add(notify()),
+        waits => {
+            condition::any(waits, notify(), &mut piece)?;
+            piece.add(allow());
+        }
+    }
     piece.assemble()
 }
 

@@ -30,7 +30,7 @@ pub(crate) use crate::linux::sys::request::{Controls, Terminal};
 pub(crate) use crate::linux::sys::terminal::Size;
 pub(crate) use running::MOST;
 
-use super::command::{Filter, rlimit};
+use super::command::{Filter, no_core, rlimit};
 use super::descriptors::Standard;
 use super::explain;
 use super::landlock::Layers;
@@ -207,7 +207,7 @@ impl Session {
         let mediator = match (judging, wire) {
             (Some(arbiter), Some((outer_end, _))) => {
                 let kept: Vec<RawFd> = kept.iter().copied().chain([judge_held.as_raw_fd()]).collect();
-                Some(Mediator::keep(arbiter, outer_end, &kept))
+                Some(Mediator::keep(arbiter, &plan, outer_end, &kept))
             }
             _ => None,
         };
@@ -310,7 +310,7 @@ impl Session {
                 // It ends with the process that judges, and the session with it.
                 let (lives, held) = pipe()?;
                 let kept: Vec<RawFd> = kept.iter().copied().chain([held.as_raw_fd()]).collect();
-                let judge = Mediator::keep(arbiter, outer_end, &kept).map_err(explain::mediator)?;
+                let judge = Mediator::keep(arbiter, &plan, outer_end, &kept).map_err(explain::mediator)?;
                 sent.extend([end.as_raw_fd(), lives.as_raw_fd()]);
                 (Some(judge), Some((end, lives)))
             }
@@ -447,7 +447,7 @@ fn commands(
     judged: Option<RawFd>,
     inner: Option<RawFd>,
 ) -> Result<Vec<Step>, Error> {
-    steps(plan, filter(calls, judged)?, inner)
+    steps(plan, filter(calls, &plan.mediated, judged)?, inner)
 }
 
 /// What the process of each command does, in order.
@@ -462,6 +462,7 @@ fn steps(plan: &LinuxPlan, filter: Filter, inner: Option<RawFd>) -> Result<Vec<S
     for limit in plan.limits.iter().filter(|limit| limit.by == LimitMechanism::Rlimit) {
         steps.push(rlimit(limit)?);
     }
+    steps.extend(no_core(plan));
     steps.extend(inner.map(|ruleset| Operation::Enter { ruleset }));
     steps.push(match filter {
         Filter::Alone(program) => Operation::Filter { program },

@@ -5,6 +5,7 @@
 pub(super) mod attributes;
 pub(super) mod confine;
 pub(super) mod events;
+pub(super) mod file;
 pub(super) mod join;
 pub(super) mod mount;
 pub(super) mod notice;

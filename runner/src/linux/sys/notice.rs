@@ -28,11 +28,21 @@ pub(in crate::linux) enum Answer {
     GoOn,
     /// It fails with this error.
     Fail(Errno),
+    /// It has been carried out, and yields this number.
+    Done(i32),
+    /// It is to be made again once a signal that waits for the thread has been taken.
+    Again,
 }
 
 const RECEIVE: libc::c_ulong = 0xc050_2100;
 const SEND: libc::c_ulong = 0xc018_2101;
 const IS_VALID: libc::c_ulong = 0x4008_2102;
+const ADD: libc::c_ulong = 0x4018_2103;
+const SET_FLAGS: libc::c_ulong = 0x4008_2104;
+
+/// `ERESTARTSYS`, which no program ever sees: the kernel makes the call again, or says `EINTR`, as the signal's handler
+/// wants it.
+const RESTART: i32 = 512;
 
 /// Installs a filter for this process and everything it starts, and yields the descriptor at which calls are answered.
 /// A signal does not interrupt a call that has been received.
@@ -79,10 +89,42 @@ pub(in crate::linux) fn answer(listener: RawFd, id: u64, answer: Answer) -> Resu
     let (error, flags) = match answer {
         Answer::GoOn => (0, GO_ON),
         Answer::Fail(errno) => (-(errno as i32), 0),
+        Answer::Done(_) => (0, 0),
+        Answer::Again => (-RESTART, 0),
     };
-    let answer = libc::seccomp_notif_resp { id, val: 0, error, flags };
+    let val = if let Answer::Done(number) = answer { i64::from(number) } else { 0 };
+    let answer = libc::seccomp_notif_resp { id, val, error, flags };
     // SAFETY: the pointer is to a live value of the size that the request's number tells.
     check(unsafe { libc::ioctl(listener, SEND as _, &raw const answer) }.into()).map(drop)
+}
+
+/// Gives whoever waits for an answer a descriptor for what one of this process stands for, and yields its number.
+pub(in crate::linux) fn hand(listener: RawFd, id: u64, file: RawFd, flags: i32) -> Result<i32, Errno> {
+    #[repr(C)]
+    struct Add {
+        id: u64,
+        flags: u32,
+        source: u32,
+        number: u32,
+        number_flags: u32,
+    }
+    let add = Add {
+        id,
+        flags: 0,
+        source: file.cast_unsigned(),
+        number: 0,
+        number_flags: (flags & libc::O_CLOEXEC).cast_unsigned(),
+    };
+    // SAFETY: the pointer is to a live value of the size that the request's number tells.
+    check(unsafe { libc::ioctl(listener, ADD as _, &raw const add) }.into())
+}
+
+/// Has whoever makes a call and whoever answers it take turns on one processor: waking another one costs more than what is
+/// done. A kernel before 6.6 does not know that.
+pub(in crate::linux) fn take_turns(listener: RawFd) {
+    const SYNCHRONOUS: u64 = 1;
+    // SAFETY: the request passes a number.
+    unsafe { libc::ioctl(listener, SET_FLAGS as _, SYNCHRONOUS) };
 }
 
 /// Reads memory of another process: as much as is there from an address on, at most what fits.
@@ -93,4 +135,16 @@ pub(in crate::linux) fn read_memory(thread: i32, address: u64, bytes: &mut [u8])
     // the other process, which the kernel checks.
     let read = unsafe { libc::process_vm_readv(thread, &raw const here, 1, &raw const there, 1, 0) };
     usize::try_from(read).map_err(|_| Errno::last())
+}
+
+/// Reads a short text of another process, up to its NUL; `None` where that takes more than one look.
+pub(in crate::linux) fn read_text(thread: i32, address: u64) -> Option<Vec<u8>> {
+    const PAGE: u64 = 4096;
+    let mut bytes = [0; 512];
+    // Not beyond the page: the next one may not be there.
+    let most = usize::try_from(PAGE - address % PAGE).unwrap_or(bytes.len()).min(bytes.len());
+    let read = read_memory(thread, address, bytes.get_mut(..most)?).ok()?;
+    let text = bytes.get(..read)?;
+    let end = text.iter().position(|byte| *byte == 0)?;
+    text.get(..end).map(<[u8]>::to_vec)
 }

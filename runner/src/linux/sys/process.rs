@@ -413,13 +413,13 @@ pub(in crate::linux) fn wait_readable<const N: usize>(
     entries.map(|entry| answered(&entry))
 }
 
-/// The same for any number of descriptors, without end; an answer for each.
-pub(in crate::linux) fn wait_for_any(descriptors: &[RawFd]) -> Vec<Readable> {
+/// The same for any number of descriptors; an answer for each.
+pub(in crate::linux) fn wait_for_any(descriptors: &[RawFd], milliseconds: i32) -> Vec<Readable> {
     let entry = |fd: &RawFd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 };
     let mut entries: Vec<libc::pollfd> = descriptors.iter().map(entry).collect();
     let count = entries.len() as libc::nfds_t;
     // SAFETY: pointer and length are those of a live vector.
-    if unsafe { libc::poll(entries.as_mut_ptr(), count, -1) } <= 0 {
+    if unsafe { libc::poll(entries.as_mut_ptr(), count, milliseconds) } <= 0 {
         return vec![Readable::No; entries.len()];
     }
     entries.iter().map(answered).collect()

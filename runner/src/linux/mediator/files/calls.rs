@@ -1,0 +1,122 @@
+//! The calls that write files: which of them wait, and what each is.
+
+use std::collections::BTreeMap;
+
+use fence_compiler::plan::Condition;
+
+use crate::linux::seccomp::{Architecture, Judged};
+
+/// A call, by the arguments that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Open,
+    OpenAt,
+    Creat,
+    Mkdir,
+    MkdirAt,
+    Mknod,
+    MknodAt,
+    Rmdir,
+    Unlink,
+    UnlinkAt,
+    Rename,
+    RenameAt,
+    RenameAt2,
+    Link,
+    LinkAt,
+    Symlink,
+    SymlinkAt,
+    Chmod,
+    Fchmod,
+    FchmodAt,
+    FchmodAt2,
+    Chown,
+    Lchown,
+    Fchown,
+    FchownAt,
+    Utime,
+    Utimes,
+    FutimesAt,
+    UtimensAt,
+    Truncate,
+    SetAttribute,
+    SetAttributeOfLink,
+    SetAttributeOfDescriptor,
+    RemoveAttribute,
+    RemoveAttributeOfLink,
+    RemoveAttributeOfDescriptor,
+    Bind,
+}
+
+/// Their names; an architecture has some of them only.
+const CALLS: [(&str, Call); 37] = [
+    ("open", Call::Open),
+    ("openat", Call::OpenAt),
+    ("creat", Call::Creat),
+    ("mkdir", Call::Mkdir),
+    ("mkdirat", Call::MkdirAt),
+    ("mknod", Call::Mknod),
+    ("mknodat", Call::MknodAt),
+    ("rmdir", Call::Rmdir),
+    ("unlink", Call::Unlink),
+    ("unlinkat", Call::UnlinkAt),
+    ("rename", Call::Rename),
+    ("renameat", Call::RenameAt),
+    ("renameat2", Call::RenameAt2),
+    ("link", Call::Link),
+    ("linkat", Call::LinkAt),
+    ("symlink", Call::Symlink),
+    ("symlinkat", Call::SymlinkAt),
+    ("chmod", Call::Chmod),
+    ("fchmod", Call::Fchmod),
+    ("fchmodat", Call::FchmodAt),
+    ("fchmodat2", Call::FchmodAt2),
+    ("chown", Call::Chown),
+    ("lchown", Call::Lchown),
+    ("fchown", Call::Fchown),
+    ("fchownat", Call::FchownAt),
+    ("utime", Call::Utime),
+    ("utimes", Call::Utimes),
+    ("futimesat", Call::FutimesAt),
+    ("utimensat", Call::UtimensAt),
+    ("truncate", Call::Truncate),
+    ("setxattr", Call::SetAttribute),
+    ("lsetxattr", Call::SetAttributeOfLink),
+    ("fsetxattr", Call::SetAttributeOfDescriptor),
+    ("removexattr", Call::RemoveAttribute),
+    ("lremovexattr", Call::RemoveAttributeOfLink),
+    ("fremovexattr", Call::RemoveAttributeOfDescriptor),
+    ("bind", Call::Bind),
+];
+
+/// What tells that an open may write or make something: `O_WRONLY`, `O_RDWR`, `O_CREAT`, `O_TRUNC` and the bit of
+/// `O_TMPFILE` that is its own.
+const WRITES: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | (libc::O_TMPFILE & !libc::O_DIRECTORY);
+
+/// The calls that wait for an answer.
+pub(in crate::linux::mediator) fn judged() -> Vec<Judged> {
+    CALLS.iter().map(|(call, what)| Judged { call, when: when(*what) }).collect()
+}
+
+/// When a call may write, as far as its numbers tell.
+fn when(call: Call) -> Condition {
+    let flags = match call {
+        Call::Open => 1,
+        Call::OpenAt => 2,
+        _ => return Condition::Always,
+    };
+    let bits = |flags: i32| u64::from(flags.cast_unsigned());
+    Condition::All(vec![
+        Condition::AnyBit { argument: flags, width: 32, bits: bits(WRITES) },
+        // Beside `O_PATH` the kernel takes no notice of any of these.
+        Condition::Equals { argument: flags, width: 32, mask: bits(libc::O_PATH), value: 0 },
+    ])
+}
+
+/// The calls by their numbers on this machine.
+pub(super) fn by_number() -> BTreeMap<i32, Call> {
+    CALLS
+        .iter()
+        .filter_map(|(name, call)| Some((i32::try_from(Architecture::NATIVE.number(name)?).ok()?, *call)))
+        .collect()
+}
