@@ -384,11 +384,9 @@ fn mount_number(directory: RawFd, path: &CStr) -> Result<u64, Errno> {
     // SAFETY: `statx` is plain integers, for which all zero is a value.
     let mut found: libc::statx = unsafe { std::mem::zeroed() };
     // SAFETY: the path is NUL-terminated, and the pointer is to a live value.
-    check(
-        unsafe {
-            libc::statx(directory, path.as_ptr(), libc::AT_EMPTY_PATH, libc::STATX_MNT_ID, &raw mut found)
-        }
-        .into(),
-    )?;
+    let told = unsafe {
+        libc::statx(directory, path.as_ptr(), libc::AT_EMPTY_PATH, libc::STATX_MNT_ID, &raw mut found)
+    };
+    check(told.into())?;
     if found.stx_mask & libc::STATX_MNT_ID == 0 { Err(Errno::ENOSYS) } else { Ok(found.stx_mnt_id) }
 }

@@ -388,7 +388,7 @@ impl Tree {
 
 /// Whether a file system is made of what the kernel tells, which it tells each process by that process's own rights.
 pub(super) fn tells_by_rights(file: &OwnedFd) -> bool {
-    fstatfs(file).is_ok_and(|system| KERNELS.contains(&system.filesystem_type().0.cast_unsigned().into()))
+    fstatfs(file).is_ok_and(|system| KERNELS.contains(&system.filesystem_type().0.cast_unsigned()))
 }
 
 /// The types of these: processes, devices, groups of processes, tracing and debugging, security, BPF, firmware, and programs'
