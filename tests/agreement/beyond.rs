@@ -19,7 +19,7 @@ use crate::connections;
 const VALUE: &str = "agreed";
 
 /// The most connections that are asked for under one policy.
-const MOST: usize = 100;
+pub const MOST: usize = 60;
 
 /// What a process needs to run at all, and what it is told for the sake of the test.
 const NEEDED: [&str; 11] = [
@@ -49,8 +49,8 @@ impl Beyond {
     }
 }
 
-/// The questions about a policy.
-pub fn questions(policy: &Policy, world: &World) -> Vec<Beyond> {
+/// The questions about a policy, with at most so many connections.
+pub fn questions(policy: &Policy, world: &World, most: usize) -> Vec<Beyond> {
     let (mut variables, mut connections) = (BTreeSet::new(), BTreeMap::new());
     for question in connections::questions(policy) {
         match &question {
@@ -66,12 +66,15 @@ pub fn questions(policy: &Policy, world: &World) -> Vec<Beyond> {
             _ => {}
         }
     }
-    let every = connections.len().div_ceil(MOST).max(1);
+    let every = connections.len().div_ceil(most.max(1)).max(1);
     let variables = variables
         .into_iter()
         .map(|name| (format!("env {name}"), Question::Name { action: NameAction::Env, name }));
-    let connections =
-        connections.into_iter().step_by(every).map(|(line, question)| (format!("connect {line}"), question));
+    let connections = connections
+        .into_iter()
+        .step_by(every)
+        .take(most)
+        .map(|(line, question)| (format!("connect {line}"), question));
     variables
         .chain(connections)
         .map(|(line, question)| Beyond { line, decision: decide(policy, world, &question) })
