@@ -126,9 +126,7 @@ const TERMINALS: [(&str, Act); 3] = [
         terminal.wait_for("begun")?;
         settle();
         terminal.type_in("\x03");
-        terminal.wait_for("ready> ")?;
-        terminal.line("echo code=$?");
-        terminal.wait_for("code=130").map(drop)
+        terminal.ends_with(130)
     }),
     ("a stop and fg", |terminal, fence| {
         terminal.line(&format!("{fence} sh -c 'echo beg\"\"un; sleep 1; echo en\"\"ded; exit 4'"));
@@ -138,9 +136,7 @@ const TERMINALS: [(&str, Act); 3] = [
         terminal.wait_for("ready> ")?;
         terminal.line("fg");
         terminal.wait_for("ended")?;
-        terminal.wait_for("ready> ")?;
-        terminal.line("echo code=$?");
-        terminal.wait_for("code=4").map(drop)
+        terminal.ends_with(4)
     }),
     ("the window's size is followed", |terminal, fence| {
         terminal.line(&format!(

@@ -182,6 +182,27 @@ pub enum Mount {
     },
 }
 
+impl Mount {
+    /// Where it is inside; for a layer, what it is over.
+    #[must_use]
+    pub fn at(&self) -> &AbsolutePath {
+        match self {
+            Mount::Directory { at, .. }
+            | Mount::Link { at, .. }
+            | Mount::Tree { at, .. }
+            | Mount::Mask { at, .. }
+            | Mount::Pin { at, .. }
+            | Mount::Proc { at, .. }
+            | Mount::Dev { at, .. }
+            | Mount::Names { at, .. }
+            | Mount::Layer { over: at, .. }
+            | Mount::Overlaid { at, .. }
+            | Mount::Copy { at, .. }
+            | Mount::Private { at, .. } => at,
+        }
+    }
+}
+
 /// Where what is written over the host's files lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -52,6 +52,13 @@ impl Terminal {
         self.master.write_all(text.as_bytes()).unwrap();
     }
 
+    /// Waits for the prompt, and for the shell to say that the last command ended with this code.
+    pub fn ends_with(&mut self, code: i32) -> Result<(), String> {
+        self.wait_for("ready> ")?;
+        self.line("echo code=$?");
+        self.wait_for(&format!("code={code}")).map(drop)
+    }
+
     /// Types a line.
     pub fn line(&mut self, text: &str) {
         self.type_in(text);

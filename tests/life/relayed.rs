@@ -38,9 +38,7 @@ fn controls(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     settle();
     terminal.line("hello");
     terminal.wait_for("got:hello")?;
-    terminal.wait_for("ready> ")?;
-    terminal.line("echo code=$?");
-    terminal.wait_for("code=7")?;
+    terminal.ends_with(7)?;
     is_as_before(terminal)
 }
 
@@ -49,9 +47,7 @@ fn keys(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal.wait_for("begun")?;
     settle();
     terminal.type_in("\x03");
-    terminal.wait_for("ready> ")?;
-    terminal.line("echo code=$?");
-    terminal.wait_for("code=130")?;
+    terminal.ends_with(130)?;
     is_as_before(terminal)
 }
 
@@ -60,9 +56,7 @@ fn endless(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal.wait_for("begun")?;
     settle();
     terminal.type_in("\x03");
-    terminal.wait_for("ready> ")?;
-    terminal.line("echo code=$?");
-    terminal.wait_for("code=130")?;
+    terminal.ends_with(130)?;
     is_as_before(terminal)
 }
 
@@ -78,9 +72,7 @@ fn job_control(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal.wait_for("Stopped")?;
     terminal.wait_for("inside> ")?;
     terminal.line("kill -KILL %1; exec sh -c 'exit 5'");
-    terminal.wait_for("ready> ")?;
-    terminal.line("echo code=$?");
-    terminal.wait_for("code=5").map(drop)
+    terminal.ends_with(5)
 }
 
 fn window_size(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
@@ -99,9 +91,7 @@ fn signalled(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     ));
     terminal.wait_for("begun")?;
     terminal.wait_for("caught")?;
-    terminal.wait_for("ready> ")?;
-    terminal.line("echo code=$?");
-    terminal.wait_for("code=9")?;
+    terminal.ends_with(9)?;
     is_as_before(terminal)
 }
 
@@ -116,9 +106,7 @@ fn stopped(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     settle();
     terminal.line("typed");
     terminal.wait_for("got:typed")?;
-    terminal.wait_for("ready> ")?;
-    terminal.line("echo code=$?");
-    terminal.wait_for("code=4")?;
+    terminal.ends_with(4)?;
     is_as_before(terminal)
 }
 

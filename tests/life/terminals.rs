@@ -67,9 +67,7 @@ fn interrupt(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal.wait_for("begun")?;
     settle();
     terminal.type_in("\x03");
-    terminal.wait_for("ready> ")?;
-    terminal.line("echo code=$?");
-    terminal.wait_for("code=130").map(drop)
+    terminal.ends_with(130)
 }
 
 fn quit(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
@@ -78,9 +76,7 @@ fn quit(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal.wait_for("begun")?;
     settle();
     terminal.type_in("\x1c");
-    terminal.wait_for("ready> ")?;
-    terminal.line("echo code=$?");
-    terminal.wait_for("code=131").map(drop)
+    terminal.ends_with(131)
 }
 
 fn handled(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
@@ -92,9 +88,7 @@ fn handled(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal.type_in("\x03");
     terminal.wait_for("caught")?;
     terminal.wait_for("went on")?;
-    terminal.wait_for("ready> ")?;
-    terminal.line("echo code=$?");
-    terminal.wait_for("code=9").map(drop)
+    terminal.ends_with(9)
 }
 
 fn stop_and_continue(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
@@ -113,9 +107,7 @@ fn stop_and_continue(terminal: &mut Terminal, fence: &str) -> Result<(), String>
         terminal.wait_for(&format!("got:{word}"))?;
     }
     terminal.type_in("\x04");
-    terminal.wait_for("ready> ")?;
-    terminal.line("echo code=$?");
-    terminal.wait_for("code=0").map(drop)
+    terminal.ends_with(0)
 }
 
 fn stop_and_background(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
@@ -160,9 +152,7 @@ fn pipe_into_pager(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal.line(&format!("{fence} seq 100000 | {fence} less"));
     terminal.wait_for("\r\n20\r\n")?;
     terminal.type_in("q");
-    terminal.wait_for("ready> ")?;
-    terminal.line("echo code=$?");
-    terminal.wait_for("code=0").map(drop)
+    terminal.ends_with(0)
 }
 
 fn short_reader(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
@@ -205,7 +195,5 @@ fn multiplexer(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal.line("echo in-$((40+2))");
     terminal.wait_for("in-42")?;
     terminal.line("exit");
-    terminal.wait_for("ready> ")?;
-    terminal.line("echo code=$?");
-    terminal.wait_for("code=0").map(drop)
+    terminal.ends_with(0)
 }

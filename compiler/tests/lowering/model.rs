@@ -71,7 +71,7 @@ impl<'a> Model<'a> {
     }
 
     fn check(&mut self, number: usize, mount: &Mount) {
-        let at = at(mount);
+        let at = mount.at();
         let before = self.seen(number, at);
         let above = at.parent().map(|parent| self.seen(number, &parent));
         let can_be_made = at.is_root() || before == Seen::Missing && self.is_own(number, above.as_ref());
@@ -92,7 +92,7 @@ impl<'a> Model<'a> {
             }
             Mount::Pin { .. } => {
                 assert!(
-                    !self.plan.mounts[..number].iter().any(|earlier| self::at(earlier).is_within(at)),
+                    !self.plan.mounts[..number].iter().any(|earlier| earlier.at().is_within(at)),
                     "{mount:?} covers an earlier step in {:#?}",
                     self.plan.mounts
                 );
@@ -129,7 +129,7 @@ impl<'a> Model<'a> {
         }
         let steps = &self.plan.mounts[..number];
         let ground = steps.iter().enumerate().rfind(|(_, mount)| {
-            path.is_within(at(mount))
+            path.is_within(mount.at())
                 && !matches!(mount, Mount::Directory { .. } | Mount::Link { .. } | Mount::Pin { .. })
         });
         match ground {
@@ -213,22 +213,5 @@ impl<'a> Model<'a> {
             PathAction::Exec => executing == Executing::Allowed && granted(|rule| rule.execute) && read,
             PathAction::Socket | PathAction::Device => panic!("{action:?} is not about the tree"),
         }
-    }
-}
-
-fn at(mount: &Mount) -> &AbsolutePath {
-    match mount {
-        Mount::Directory { at, .. }
-        | Mount::Link { at, .. }
-        | Mount::Tree { at, .. }
-        | Mount::Mask { at, .. }
-        | Mount::Pin { at, .. }
-        | Mount::Proc { at, .. }
-        | Mount::Dev { at, .. }
-        | Mount::Names { at, .. }
-        | Mount::Layer { over: at, .. }
-        | Mount::Overlaid { at, .. }
-        | Mount::Copy { at, .. }
-        | Mount::Private { at, .. } => at,
     }
 }

@@ -6,8 +6,9 @@ use fence_compiler::plan::{LimitMechanism, LinuxPlan, Mediated, Mount, NetworkPl
 pub(super) fn difference(now: &LinuxPlan, next: &LinuxPlan) -> Option<String> {
     let names = next.network == NetworkPlan::Isolated;
     let (held, wanted) = (mounts(now, names), mounts(next, names));
-    let differs =
-        |one: &[Mount], others: &[Mount]| one.iter().find(|mount| !others.contains(mount)).map(place);
+    let differs = |one: &[Mount], others: &[Mount]| {
+        one.iter().find(|mount| !others.contains(mount)).map(|mount| mount.at().to_string())
+    };
     let path = differs(&wanted, &held).or_else(|| differs(&held, &wanted));
     if let Some(path) = path.or_else(|| (held != wanted).then(|| "/".to_owned())) {
         return Some(format!(
@@ -66,21 +67,4 @@ fn mounts(plan: &LinuxPlan, without_names: bool) -> Vec<Mount> {
         }
     }
     mounts
-}
-
-fn place(mount: &Mount) -> String {
-    match mount {
-        Mount::Directory { at, .. }
-        | Mount::Link { at, .. }
-        | Mount::Tree { at, .. }
-        | Mount::Mask { at, .. }
-        | Mount::Pin { at, .. }
-        | Mount::Proc { at, .. }
-        | Mount::Dev { at, .. }
-        | Mount::Names { at, .. }
-        | Mount::Overlaid { at, .. }
-        | Mount::Copy { at, .. }
-        | Mount::Private { at, .. } => at.to_string(),
-        Mount::Layer { over, .. } => over.to_string(),
-    }
 }

@@ -90,18 +90,19 @@ fn comes_inside(at: &AbsolutePath, mounts: &[Mount]) -> bool {
     matches!(covering, Some(Mount::Tree { .. }))
 }
 
-/// The table writes a blank, a tab, a line end and a backslash as three octal digits.
-fn unescape(text: &[u8]) -> Vec<u8> {
+/// A field of the table, which writes a blank, a tab, a line end and a backslash as three octal digits.
+pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((byte, after)) = rest.split_first() {
-        let digits = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = after.get(..3).filter(|digits| *byte == b'\\' && digits.iter().all(u8::is_ascii_digit));
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
         match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(number) if *byte == b'\\' => {
+            Some(number) => {
                 plain.push(number);
                 rest = after.get(3..).unwrap_or_default();
             }
-            _ => {
+            None => {
                 plain.push(*byte);
                 rest = after;
             }

@@ -13,6 +13,7 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use super::super::place::{MOST_LINKS, Own, is_same, know, leads_anywhere, path_of, process_of, step};
+use crate::linux::elsewhere::unescape;
 use crate::linux::sys::file::{self, How, NO_LINKS, Status};
 
 /// The file tree inside, which is one for all: nobody there can change a root or a mount.
@@ -433,30 +434,9 @@ fn mounts(told: &[u8]) -> BTreeMap<u64, AbsolutePath> {
     let line = |line: &[u8]| {
         let mut fields = line.split(|byte| *byte == b' ');
         let number = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-        Some((number, AbsolutePath::new(&plain(fields.nth(3)?))?))
+        Some((number, AbsolutePath::new(&unescape(fields.nth(3)?))?))
     };
     told.split(|byte| *byte == b'\n').filter_map(line).collect()
-}
-
-/// A field of `mountinfo`, in which blanks and line ends are octal numbers behind a backslash.
-fn plain(field: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..3).filter(|digits| *first == b'\\' && digits.iter().all(u8::is_ascii_digit));
-        let number = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        match number.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                plain.push(byte);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                plain.push(*first);
-                rest = after;
-            }
-        }
-    }
-    plain
 }
 
 /// Opens a name in a directory to read its names.
