@@ -112,9 +112,9 @@ fn check_command(c: &mut Criterion) {
 
 #[cfg(target_os = "linux")]
 fn launches(c: &mut Criterion) {
-    use fence::launch::{Options, Standard, Timings};
+    use fence::launch::{Observed, Options, Standard, Timings};
 
-    let options = Options { timings: Timings::Off, standard: Standard::Kept };
+    let options = Options { timings: Timings::Off, standard: Standard::Kept, observed: Observed::Nothing };
     let run = |plan: &LinuxPlan, command: &fence::launch::Command| fence::linux::run(plan, command, &options);
     let text = "fence 1\ninclude default\n";
     let plan = planned(text);
@@ -199,10 +199,10 @@ fn in_turn<A, B, E>(
 /// The same commands without a sandbox, in one of their own, and in one that stands.
 #[cfg(target_os = "linux")]
 fn overhead(c: &mut Criterion, plan: &LinuxPlan) {
-    use fence::launch::{Options, Standard, Timings};
+    use fence::launch::{Observed, Options, Standard, Timings};
     use fence::session::{Sandbox, Stdio};
 
-    let options = Options { timings: Timings::Off, standard: Standard::Kept };
+    let options = Options { timings: Timings::Off, standard: Standard::Kept, observed: Observed::Nothing };
     let folder = tempfile::tempdir_in("/var/tmp").unwrap();
     let sandbox = Sandbox::builder().directory(folder.path()).start().unwrap();
     let mut group = c.benchmark_group("overhead");

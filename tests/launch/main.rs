@@ -16,7 +16,7 @@ use std::ffi::CString;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 
-use fence::launch::{Command, Options, Standard, Timings};
+use fence::launch::{Command, Observed, Options, Standard, Timings};
 
 use world::{User, World};
 
@@ -67,7 +67,8 @@ fn drive(plan: &str, command: &[String]) -> ExitCode {
     let environment =
         ["PATH=/usr/bin:/bin", "HOME=/nowhere", "TERM=xterm"].map(|text| CString::new(text).unwrap());
     let command = Command { program: argv[0].clone(), argv, environment: environment.to_vec() };
-    let options = Options { timings: Timings::Off, standard: Standard::Released };
+    let options =
+        Options { timings: Timings::Off, standard: Standard::Released, observed: Observed::Nothing };
     let mut says = network::Says;
     let attendant: Option<&mut dyn fence::launch::Attendant> =
         if std::env::var_os("DRIVER_ATTENDS").is_some() { Some(&mut says) } else { None };

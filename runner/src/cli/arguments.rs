@@ -181,10 +181,11 @@ pub(super) struct Run {
     /// Let --publish name an address that others can connect to
     #[arg(long, requires = "publish", help_heading = "Network")]
     pub publish_anywhere: bool,
-    /// Add each refusal, and each connection that was made, to a file, one JSON object a line
+    /// Add to a file, one JSON object a line: each refusal, each connection that was made, each program that was started, and
+    /// what was written outside the workspace
     #[arg(long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
     pub log: Option<PathBuf>,
-    /// Show each refusal as it happens: the rule, and what would allow it
+    /// Show each refusal as it happens, the kernel's too: the rule, and what would allow it
     #[arg(short, long, help_heading = "Output")]
     pub monitor: bool,
     /// Give the command a terminal of its own, which is relayed to the caller's

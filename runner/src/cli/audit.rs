@@ -199,8 +199,8 @@ impl Sum {
 /// What is told of what was allowed, by action.
 const SECTIONS: [(&str, &[&str]); 3] = [
     ("reached", &["connect", "http", "ssh", "socket"]),
-    ("programs started", &["run"]),
-    ("written outside the workspace", &["write"]),
+    ("programs started", &["run", "exec"]),
+    ("written outside the workspace", &["write", "device"]),
 ];
 
 fn is_other(action: &str) -> bool {

@@ -17,7 +17,7 @@ use super::json;
 use super::policy::host;
 use super::screen::{Screen, paint};
 use crate::host::{ProbedFiles, Surroundings};
-use crate::launch::{Command, Error, Options, Outcome, Standard, Timings};
+use crate::launch::{Command, Error, Observed, Options, Outcome, Standard, Timings};
 use crate::load::{Library, built_in};
 
 /// One mechanism of the table.
@@ -137,7 +137,7 @@ fn trial(policy: &fence_compiler::policy::Policy, host: &Host, further: Vec<Moun
     }
     let command =
         Command { program: c"/bin/true".to_owned(), argv: vec![c"true".to_owned()], environment: Vec::new() };
-    let options = Options { timings: Timings::Off, standard: Standard::Kept };
+    let options = Options { timings: Timings::Off, standard: Standard::Kept, observed: Observed::Nothing };
     match start(&lowered.plan, &command, &options) {
         Ok(Outcome::Exited(0)) => Support::Yes,
         Ok(other) => Support::No(format!("`/bin/true` ended in it with {}", other.exit_code())),

@@ -14,6 +14,7 @@ mod fidelity;
 mod fmt;
 mod help;
 mod json;
+mod observed;
 mod overlaid;
 #[cfg(target_os = "linux")]
 mod overlay;

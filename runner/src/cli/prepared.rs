@@ -25,7 +25,7 @@ use super::serving::Serving;
 use super::standing;
 use super::starts::Starts;
 use crate::host::{ProbedFiles, Surroundings, named_variables};
-use crate::launch::{Arbiter, Attendant};
+use crate::launch::{Arbiter, Attendant, Observed};
 use crate::linux::session::{Helpers, Narrower, Session};
 use crate::session::Error;
 use crate::session::judged::Rules;
@@ -62,7 +62,7 @@ pub(super) fn kept(
 ) -> Result<(Rules, Session), Error> {
     let unwritten = |error: anyhow::Error| Error::Policy(format!("{error:#}"));
     let record = || Record::into(&prepared, log, Live::Summed, QUIET);
-    let mut starts = Starts::new(&prepared, record).map_err(unwritten)?;
+    let mut starts = Starts::new(&prepared, Observed::Nothing, record).map_err(unwritten)?;
     let mut served = record().map_err(|error| unwritten(error.into()))?;
     served.get_ready();
     let mut kept = served.descriptors();
@@ -124,7 +124,8 @@ pub(crate) fn narrow(
     let prepared =
         Prepared { told: String::new(), more, policy, host, plan, fidelity, backend: Backend::Native };
     let record = || Record::into(&prepared, log, Live::Summed, QUIET);
-    let mut starts = Starts::new(&prepared, record).map_err(|error| told(format!("{error:#}")))?;
+    let mut starts =
+        Starts::new(&prepared, Observed::Nothing, record).map_err(|error| told(format!("{error:#}")))?;
     session.narrow(Narrower {
         plan: prepared.plan.clone(),
         kept: starts.iter().flat_map(Starts::descriptors).collect(),

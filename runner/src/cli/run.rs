@@ -29,7 +29,7 @@ use super::screen::{Screen, Verbosity};
 use super::serving::Serving;
 #[cfg(target_os = "linux")]
 use super::starts::Starts;
-use super::{artifact, distrust, fidelity, own, refused, words};
+use super::{artifact, distrust, fidelity, observed, own, refused, words};
 use crate::audit::{Event, EventSource, Log, Told, visible};
 use crate::host::Surroundings;
 #[cfg(target_os = "linux")]
@@ -423,7 +423,8 @@ impl Started<'_> {
     fn launch(mut self, command: &launch::Command) -> anyhow::Result<u8> {
         self.overlay.make(&self.prepared.plan)?;
         let timings = if self.arguments.timings { Timings::On } else { Timings::Off };
-        let options = Options { timings, standard: Standard::Released };
+        let observed = observed::wanted(self.prepared, self.arguments, self.screen);
+        let options = Options { timings, standard: Standard::Released, observed };
         let started = self.start(command, &options)?;
         if let Err(error) = self.overlay.record(&self.prepared.plan) {
             self.screen.say(&visible(&super::in_words(&format!(
@@ -486,7 +487,8 @@ impl Started<'_> {
     fn start(&mut self, command: &launch::Command, options: &Options) -> anyhow::Result<Ended> {
         let prepared = self.prepared;
         let published = self.published.take();
-        let mut starts = Starts::new(prepared, || Record::new(prepared, self.arguments, self.screen))?;
+        let mut starts =
+            Starts::new(prepared, options.observed, || Record::new(prepared, self.arguments, self.screen))?;
         let arbiter = starts.as_mut().map(|starts| starts as &mut dyn Arbiter);
         let launched = |attendant: Option<&mut dyn launch::Attendant>| match &prepared.backend {
             Backend::Native => {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
 use fence_compiler::paths::PathRules;
-use fence_compiler::pattern::{DomainName, HostPattern, NamePattern, Polarity, ProgramPattern};
+use fence_compiler::pattern::{DomainName, HostPattern, NamePattern, Polarity, ProgramPattern, Variable};
 use fence_compiler::policy::{Effect, Policy, Rule, Subject};
 use fence_compiler::question::{Decision, Destination, Platform, Question, Reason, Verdict};
 use fence_compiler::world::World;
@@ -19,7 +19,7 @@ use super::refused;
 use super::remedy::remedy;
 use super::run::Prepared;
 use crate::audit::{Event, EventSource, LogError, MOST, REPEATS, Told, visible};
-use crate::launch::{Arbiter, Asked, Links, Refused, Role, Ways};
+use crate::launch::{Arbiter, Asked, Links, Observed, Refused, Role, Seen, Ways};
 use crate::preflight::{self, Refusal, ssh, told, world};
 use crate::proxy::{self, Summary};
 
@@ -32,17 +32,20 @@ pub(super) struct Starts<'a> {
     /// The world that every question is asked in, but for the links on its way.
     world: World,
     record: Record<'a>,
-    refused: BTreeMap<String, proxy::Refused>,
+    refused: BTreeMap<(&'static str, String), proxy::Refused>,
+    /// How often what was allowed has been told, by action and item.
+    allowed: BTreeMap<(&'static str, String), u64>,
     beyond: u64,
 }
 
 impl<'a> Starts<'a> {
-    /// Is ready to judge, if the plan wants starts or writing judged.
+    /// Is ready to judge, if the plan wants starts or writing judged, and to take what is observed.
     pub(super) fn new(
         prepared: &'a Prepared,
+        observed: Observed,
         record: impl FnOnce() -> Result<Record<'a>, LogError>,
     ) -> anyhow::Result<Option<Starts<'a>>> {
-        if prepared.plan.mediated.is_empty() {
+        if prepared.plan.mediated.is_empty() && observed == Observed::Nothing {
             return Ok(None);
         }
         let mut record = record()?;
@@ -50,12 +53,48 @@ impl<'a> Starts<'a> {
         let world = world(&prepared.host, &prepared.policy, &[], preflight::Ways::Programs);
         let ssh = Ssh::of(&prepared.policy);
         let homes = if ssh == Ssh::Judged { homes(prepared) } else { Vec::new() };
-        Ok(Some(Starts { prepared, ssh, homes, world, record, refused: BTreeMap::new(), beyond: 0 }))
+        let (refused, allowed) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Some(Starts { prepared, ssh, homes, world, record, refused, allowed, beyond: 0 }))
     }
 
     /// The descriptors that it writes to.
     pub(super) fn descriptors(&self) -> Vec<std::os::fd::RawFd> {
         self.record.descriptors()
+    }
+
+    fn event(&self, source: EventSource, seen: &Seen) -> Event {
+        let Seen { action, item, decision, process, program } = seen;
+        let policy = self.policy();
+        let event = Event::decided(source, action, item.clone(), decision.verdict, &decision.reason, policy);
+        Event { pid: *process, program: program.clone(), ..event }
+    }
+
+    /// Counts a refusal, and tells it if it has not been told often.
+    fn take_refusal(&mut self, source: EventSource, seen: Seen) {
+        let event = self.event(source, &seen);
+        let policy = self.policy();
+        let lift = || remedy(policy, seen.action, Some(&seen.item), &seen.decision);
+        let key = (seen.action, seen.item.clone());
+        let kept = self.refused.len();
+        let (times, remedy) = match self.refused.get_mut(&key) {
+            Some(known) => {
+                known.times += 1;
+                (known.times, known.remedy.clone())
+            }
+            None if kept < MOST => {
+                let remedy = lift();
+                let first = proxy::Refused { told: event.told(), remedy: remedy.clone(), times: 1 };
+                self.refused.insert(key, first);
+                (1, remedy)
+            }
+            None => {
+                self.beyond += 1;
+                (self.beyond, lift())
+            }
+        };
+        if times <= REPEATS {
+            self.record.add(&Told { event, remedy });
+        }
     }
 
     fn policy(&self) -> &'a Policy {
@@ -171,36 +210,34 @@ impl Arbiter for Starts<'_> {
     }
 
     fn refused(&mut self, refused: Refused) {
-        let Refused { refusal, process, program } = refused;
-        let policy = self.policy();
-        let reason = &refusal.decision.reason;
-        let item = refusal.item.clone();
-        let event =
-            Event::decided(EventSource::Mediator, refusal.action, item, Verdict::Denied, reason, policy);
-        let event = Event { pid: process, program, ..event };
-        let kept = self.refused.len();
-        let times = match self.refused.get_mut(&refusal.item) {
-            Some(known) => {
-                known.times += 1;
-                known.times
+        let Refused { refusal: Refusal { action, item, decision }, process, program } = refused;
+        self.take_refusal(EventSource::Mediator, Seen { action, item, decision, process, program });
+    }
+
+    fn workspace(&self) -> Option<AbsolutePath> {
+        AbsolutePath::new(self.world.variables.get(&Variable::Workspace)?)
+    }
+
+    fn seen(&mut self, seen: Seen) {
+        if seen.decision.verdict == Verdict::Denied {
+            return self.take_refusal(EventSource::Kernel, seen);
+        }
+        let key = (seen.action, seen.item.clone());
+        let kept = self.allowed.len();
+        let times = match self.allowed.get_mut(&key) {
+            Some(times) => {
+                *times += 1;
+                *times
             }
             None if kept < MOST => {
-                let remedy = remedy(policy, refusal.action, Some(&refusal.item), &refusal.decision);
-                let first = proxy::Refused { told: event.told(), remedy, times: 1 };
-                self.refused.insert(refusal.item.clone(), first);
+                self.allowed.insert(key, 1);
                 1
             }
-            None => {
-                self.beyond += 1;
-                self.beyond
-            }
+            None => return,
         };
         if times <= REPEATS {
-            let remedy = match self.refused.get(&refusal.item) {
-                Some(known) => known.remedy.clone(),
-                None => remedy(policy, refusal.action, Some(&refusal.item), &refusal.decision),
-            };
-            self.record.add(&Told { event, remedy });
+            let event = self.event(EventSource::Kernel, &seen);
+            self.record.add(&Told { event, remedy: None });
         }
     }
 

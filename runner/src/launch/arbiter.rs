@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::paths::PathRules;
-use fence_compiler::question::Start;
+use fence_compiler::question::{Decision, Start};
 
 use crate::preflight::Refusal;
 
@@ -39,6 +39,12 @@ pub trait Arbiter {
 
     /// Takes note of something that was refused.
     fn refused(&mut self, refused: Refused);
+
+    /// What of the files that are written need not be told: the workspace.
+    fn workspace(&self) -> Option<AbsolutePath>;
+
+    /// Takes note of what the kernel will answer.
+    fn seen(&mut self, seen: Seen);
 
     /// Tells what was refused, when the run is over.
     fn conclude(&mut self);
@@ -84,5 +90,20 @@ pub struct Refused {
     /// The process that asked, as its own namespace numbers it.
     pub process: Option<u32>,
     /// The program that it ran.
+    pub program: Option<String>,
+}
+
+/// A call that the kernel answers by itself, and what the policy says of it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The action's word.
+    pub action: &'static str,
+    /// The path.
+    pub item: String,
+    /// What the policy says, which is what the kernel will do.
+    pub decision: Decision,
+    /// The process that makes the call, as its own namespace numbers it.
+    pub process: Option<u32>,
+    /// The program that it runs.
     pub program: Option<String>,
 }

@@ -9,7 +9,7 @@ mod timing;
 
 use std::ffi::CString;
 
-pub use arbiter::{Arbiter, Asked, Links, Refused, Role, Ways};
+pub use arbiter::{Arbiter, Asked, Links, Refused, Role, Seen, Ways};
 #[cfg(target_os = "linux")]
 pub use attendant::{Attendant, Making, Sockets};
 pub use error::{Error, ExecProblem};
@@ -47,6 +47,19 @@ pub struct Options {
     pub timings: Timings,
     /// What fence itself does with the standard input and output once the command has them.
     pub standard: Standard,
+    /// What is told of the calls that the kernel answers by itself.
+    pub observed: Observed,
+}
+
+/// Which calls somebody looks at that the kernel answers by itself. Looking decides nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// None.
+    Nothing,
+    /// Those that start programs, write files, or connect to sockets that are files.
+    Changes,
+    /// Those that read files, too.
+    Everything,
 }
 
 /// Whether the phases of a launch are measured.

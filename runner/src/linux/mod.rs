@@ -64,6 +64,33 @@ pub fn run_attended(
     parent::run(plan, command, options, attendant, arbiter)
 }
 
+/// Why nobody can look at the calls of a command; `None` if somebody can. Of the filters of a process, one at most may have calls
+/// wait, and this process may have such a one from whoever started it: only trying tells.
+pub(crate) fn unobservable() -> Option<String> {
+    use sys::process::{self, Change, Side};
+
+    const BUSY: i32 = Errno::EBUSY as i32;
+    let allowed = match seccomp::compile(&[], seccomp::Architecture::NATIVE) {
+        Ok(allowed) => allowed,
+        Err(error) => return Some(error.to_string()),
+    };
+    let tried = match process::fork() {
+        Ok(Side::Child) => {
+            let done = sys::confine::no_new_privileges().and_then(|()| sys::notice::install(&allowed));
+            process::exit(done.map_or_else(|errno| errno as i32, |_| 0))
+        }
+        Ok(Side::Parent { pid }) => process::wait_for_end(pid),
+        Err(errno) => Err(errno),
+    };
+    match tried {
+        Ok(Change::Exited(0)) => None,
+        Ok(Change::Exited(BUSY)) => Some("whatever fence runs in looks at calls already".to_owned()),
+        Ok(Change::Exited(number)) => Some(Errno::from_raw(number).desc().to_lowercase()),
+        Ok(_) => Some("a trial was killed".to_owned()),
+        Err(errno) => Some(errno.desc().to_lowercase()),
+    }
+}
+
 /// Where something is mounted.
 pub(crate) fn mounted_places() -> Vec<AbsolutePath> {
     elsewhere::places(&elsewhere::table())

@@ -24,7 +24,7 @@ use super::sys::processor::Processors;
 use super::sys::socket;
 use super::{explain, seccomp, sys};
 use crate::launch::{
-    self, Arbiter, Attendant, Error, Making, Options, Outcome, Phase, Sockets, Timing, Timings,
+    self, Arbiter, Attendant, Error, Making, Observed, Options, Outcome, Phase, Sockets, Timing, Timings,
 };
 use crate::proxy::{self, Inside};
 
@@ -60,9 +60,10 @@ pub(super) fn run(
     if layers.inner().is_none() {
         calls.push(group_signals());
     }
-    let judging = judging(plan, arbiter)?;
+    let judging = judging(plan, options.observed, arbiter)?;
     let wire = judging.as_ref().map(|_| channel()).transpose()?;
-    let filter = filter(&calls, &plan.mediated, wire.as_ref().map(|(_, end)| end.as_raw_fd()))?;
+    let wire_end = wire.as_ref().map(|(_, end)| end.as_raw_fd());
+    let filter = filter(&calls, &plan.mediated, options.observed, wire_end)?;
     let (report, report_end) = pipe()?;
     let (control_end, control) = pipe()?;
     let channel = attendant.as_ref().map(|_| channel()).transpose()?;
@@ -105,7 +106,7 @@ pub(super) fn run(
         (Some(arbiter), Some((outer_end, _))) => {
             let kept = channel.as_ref().map_or(-1, AsRawFd::as_raw_fd);
             let given_up = [report.as_raw_fd(), control.as_raw_fd(), kept, received];
-            Some(Mediator::start(arbiter, plan, started, outer_end, &given_up))
+            Some(Mediator::start(arbiter, plan, options.observed, started, outer_end, &given_up))
         }
         _ => None,
     };
@@ -172,25 +173,27 @@ pub(super) fn run(
     Ok((outcome, timings))
 }
 
-/// Who judges what the plan wants judged; `None` if it wants nothing of the kind.
+/// Who judges what the plan wants judged, and takes what is observed; `None` if nobody wants anything of the kind.
 pub(super) fn judging<'a>(
     plan: &LinuxPlan,
+    observed: Observed,
     arbiter: Option<&'a mut dyn Arbiter>,
 ) -> Result<Option<&'a mut dyn Arbiter>, Error> {
-    match (plan.mediated.is_empty(), arbiter) {
+    match (plan.mediated.is_empty() && observed == Observed::Nothing, arbiter) {
         (true, _) => Ok(None),
         (false, Some(arbiter)) => Ok(Some(arbiter)),
         (false, None) => Err(Error::Plan("nobody judges what the plan wants judged".to_owned())),
     }
 }
 
-/// The filter of system calls; with a channel, one in which some calls are judged.
+/// The filter of system calls; with a channel, one in which some calls are judged or looked at.
 pub(super) fn filter(
     calls: &[CallRule],
     mediated: &BTreeSet<Mediated>,
+    observed: Observed,
     channel: Option<RawFd>,
 ) -> Result<Filter, Error> {
-    let judged = if channel.is_some() { mediator::calls(mediated) } else { Vec::new() };
+    let judged = if channel.is_some() { mediator::calls(mediated, observed) } else { Vec::new() };
     let program = seccomp::compile_judged(calls, &judged, seccomp::Architecture::NATIVE)
         .map_err(|error| Error::Plan(error.to_string()))?;
     Ok(match channel {

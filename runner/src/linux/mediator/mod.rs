@@ -7,7 +7,8 @@
 //! runs, whatever another thread made of the arguments meanwhile. If that is not what was allowed, it is judged anew,
 //! and killed if it must not run.
 //!
-//! Calls that write files wait too, if the plan wants that: see [`files`].
+//! Calls that write files wait too, if the plan wants that: see [`files`]. Those that the kernel answers by itself wait where
+//! somebody wants to see them: see [`observe`].
 //!
 //! Nothing inside can reach the mediator: it is in none of the sandbox's namespaces. If it ends, what it holds is killed,
 //! every further start fails, and the sandbox is ended.
@@ -15,6 +16,7 @@
 mod files;
 mod known;
 mod memory;
+mod observe;
 mod place;
 mod program;
 mod rights;
@@ -36,11 +38,12 @@ use super::seccomp::Judged;
 use super::sys;
 use super::sys::process::{self, Change, Side, Signals};
 use super::sys::socket;
-use crate::launch::{self, Arbiter};
+use crate::launch::{self, Arbiter, Observed};
 use files::{Carrying, Files};
+use observe::Observer;
 use rights::Extent;
 use start::Judge;
-use watch::{Ends, Second, Watch};
+use watch::{Ends, Second, Starts, Watch};
 
 /// The mediator, as the process that starts the sandbox sees it.
 #[derive(Debug)]
@@ -51,13 +54,18 @@ pub(super) struct Mediator {
 }
 
 /// The calls that wait for an answer.
-pub(super) fn calls(mediated: &BTreeSet<Mediated>) -> Vec<Judged> {
+pub(super) fn calls(mediated: &BTreeSet<Mediated>, observed: Observed) -> Vec<Judged> {
     let mut calls = Vec::new();
     if mediated.contains(&Mediated::Starts) {
         calls.extend(STARTS.map(|call| Judged { call, when: Condition::Always }));
     }
     if mediated.contains(&Mediated::Writes) {
         calls.extend(files::judged());
+    }
+    for looked_at in observe::watched(observed) {
+        if !calls.contains(&looked_at) {
+            calls.push(looked_at);
+        }
     }
     calls
 }
@@ -70,6 +78,7 @@ impl Mediator {
     pub(super) fn start(
         arbiter: &mut dyn Arbiter,
         plan: &LinuxPlan,
+        observed: Observed,
         command: &launch::Command,
         channel: OwnedFd,
         given_up: &[RawFd],
@@ -81,7 +90,8 @@ impl Mediator {
             Side::Child => {
                 drop(lifeline);
                 given_up.iter().for_each(|descriptor| sys::close(*descriptor));
-                process::exit(i32::from(mediate(arbiter, plan, command, &channel, other_end).is_err()))
+                let done = mediate(arbiter, plan, observed, command, &channel, other_end);
+                process::exit(i32::from(done.is_err()))
             }
         }
     }
@@ -163,6 +173,7 @@ fn prepare(extent: Extent) -> Result<RawFd, Errno> {
 fn mediate(
     arbiter: &mut dyn Arbiter,
     plan: &LinuxPlan,
+    observed: Observed,
     command: &launch::Command,
     channel: &OwnedFd,
     lifeline: OwnedFd,
@@ -176,10 +187,12 @@ fn mediate(
     // Without it, nothing was started.
     let Some(listener) = listener else { return Ok(()) };
     let judge = Judge { arbiter, known: None };
-    // Where starts are not judged, none comes.
-    let command = plan.mediated.contains(&Mediated::Starts).then_some(command);
+    let observer = Observer::new(observed, command);
+    let starts = if plan.mediated.contains(&Mediated::Starts) { Starts::Judged } else { Starts::Observed };
+    let command = (starts == Starts::Judged).then_some(command);
     let ends = Ends { listener, lifeline, children };
-    let mut watch = Watch::new(ends, judge, command, Second::Looked).with_files(files(plan));
+    let watch = Watch::new(ends, judge, command, Second::Looked);
+    let mut watch = watch.with_files(files(plan)).with_observer(observer, starts);
     watch.until_the_end();
     drop(watch);
     arbiter.conclude();

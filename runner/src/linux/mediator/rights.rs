@@ -37,6 +37,8 @@ const MADE: &[&str] = &[
     "statx",
     "statfs",
     "fstatfs",
+    "access",
+    "faccessat",
     "readlink",
     "readlinkat",
     "getdents64",

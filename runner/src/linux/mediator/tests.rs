@@ -20,7 +20,8 @@ use super::rights::Extent;
 use super::start::Judge;
 use super::watch::{Ends, Second, Watch};
 use super::{calls, rights};
-use crate::launch::{self, Arbiter, Asked, Links, Refused, Ways};
+use crate::launch::{self, Arbiter, Asked, Links, Observed, Refused, Seen, Ways};
+use crate::linux::seccomp::interpreter::{Call, evaluate};
 use crate::linux::seccomp::{Architecture, compile_judged};
 use crate::linux::sys::notice;
 use crate::linux::sys::process::{self, Change, Side, Signals};
@@ -63,6 +64,12 @@ impl Arbiter for NoMarker {
     }
 
     fn refused(&mut self, _: Refused) {}
+
+    fn workspace(&self) -> Option<AbsolutePath> {
+        None
+    }
+
+    fn seen(&mut self, _: Seen) {}
 
     fn conclude(&mut self) {}
 }
@@ -140,7 +147,7 @@ fn mediate(second: Second, folder: &Path, tries: usize, lifeline: OwnedFd, ended
         confine::no_new_privileges().unwrap();
         // As inside: who gave up every capability may not look into somebody who has one.
         confine::drop_capabilities().unwrap();
-        let starts = calls(&[Mediated::Starts].into());
+        let starts = calls(&[Mediated::Starts].into(), Observed::Nothing);
         let filter = compile_judged(&[], &starts, Architecture::NATIVE).unwrap();
         let listener = notice::install(&filter).unwrap();
         socket::send_descriptors(sent.as_raw_fd(), &[listener]).unwrap();
@@ -226,7 +233,8 @@ fn is_kept_made(carrying: Carrying, tries: usize) -> bool {
         drop(lifeline);
         confine::no_new_privileges().unwrap();
         confine::drop_capabilities().unwrap();
-        let filter = compile_judged(&[], &calls(&[Mediated::Writes].into()), Architecture::NATIVE).unwrap();
+        let writes = calls(&[Mediated::Writes].into(), Observed::Nothing);
+        let filter = compile_judged(&[], &writes, Architecture::NATIVE).unwrap();
         let listener = notice::install(&filter).unwrap();
         socket::send_descriptors(sent.as_raw_fd(), &[listener]).unwrap();
         crate::linux::sys::close(listener);
@@ -250,4 +258,31 @@ fn rewriting_the_path_of_an_open_never_wins() {
 fn where_the_kernel_carries_an_open_out_rewriting_its_path_wins() {
     // Until it has won once: that it can is what makes the other test mean something.
     assert!((0..20).any(|_| is_kept_made(Carrying::Kernel, 2000)));
+}
+
+#[test]
+fn what_waits_to_be_looked_at_is_judged_only_if_it_would_wait_for_that() {
+    let files = Files::new(TerminalPlan::None, Carrying::Mediator);
+    let judged = calls(&[Mediated::Writes].into(), Observed::Nothing);
+    let filter = compile_judged(&[], &judged, Architecture::NATIVE).unwrap();
+    let looked_at = calls(&[Mediated::Writes].into(), Observed::Everything);
+    let both = compile_judged(&[], &looked_at, Architecture::NATIVE).unwrap();
+    let flags = [0, 1, 2, 3, libc::O_CREAT, libc::O_TRUNC, libc::O_TMPFILE, libc::O_DIRECTORY, libc::O_PATH];
+    let mut answers = std::collections::BTreeSet::new();
+    for name in ["open", "openat", "openat2", "creat", "mkdirat", "unlinkat", "fchmod", "execve", "read"] {
+        let Some(number) = Architecture::NATIVE.number(name) else { continue };
+        for (one, other) in flags.iter().flat_map(|one| flags.map(|other| (*one, other))) {
+            // The kernel takes no notice of the upper half.
+            let flags = u64::from((one | other).cast_unsigned()) | 1 << 41;
+            let arguments = if name == "open" { [0, flags, 0, 0, 0, 0] } else { [0, 0, flags, 0, 0, 0] };
+            let call = Call { number, architecture: Architecture::NATIVE.audit(), arguments };
+            let waits = |filter| evaluate(filter, &call).0 == libc::SECCOMP_RET_USER_NOTIF;
+            let notice =
+                notice::Notice { listener: -1, id: 0, thread: 0, call: number.cast_signed(), arguments };
+            assert_eq!(files.takes(&notice), waits(&filter), "{name} {flags:o}");
+            assert!(waits(&both) || !waits(&filter), "{name} {flags:o}");
+            answers.insert((files.takes(&notice), waits(&both)));
+        }
+    }
+    assert_eq!(answers.len(), 3);
 }

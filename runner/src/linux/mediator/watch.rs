@@ -10,6 +10,7 @@ use nix::fcntl::{AT_FDCWD, readlinkat};
 
 use super::files::Files;
 use super::memory::Memory;
+use super::observe::{Observer, Outcome};
 use super::place::{Found, Ground, Look, Own, know, process_of, walk};
 use super::start::{Given, Judge, Planned, Stopped, closed};
 use crate::launch::{self, Refused};
@@ -47,6 +48,18 @@ pub(super) struct Watch<'a> {
     commands: BTreeMap<RawFd, (launch::Command, CString)>,
     /// Who carries out calls that write files, if they are judged.
     files: Option<Files>,
+    /// Who looks at what the kernel answers by itself.
+    observer: Option<Observer>,
+    starts: Starts,
+}
+
+/// What becomes of starts of programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Starts {
+    /// They are judged.
+    Judged,
+    /// They are looked at, and left to the kernel.
+    Observed,
 }
 
 /// Whether what was executed is judged again.
@@ -76,6 +89,8 @@ impl<'a> Watch<'a> {
             second,
             commands: BTreeMap::new(),
             files: None,
+            observer: None,
+            starts: Starts::Judged,
         }
     }
 
@@ -84,11 +99,16 @@ impl<'a> Watch<'a> {
         Watch { files, ..self }
     }
 
+    /// Looks at what the kernel answers by itself, too.
+    pub(super) fn with_observer(self, observer: Option<Observer>, starts: Starts) -> Watch<'a> {
+        Watch { observer, starts, ..self }
+    }
+
     /// Answers calls until the process that started the sandbox says that this is over: before, nobody may think that
     /// nothing judges any more.
     pub(super) fn until_the_end(&mut self) {
         let mut listener = self.ends.listener.as_raw_fd();
-        if self.files.is_some() {
+        if self.files.is_some() || self.observer.is_some() {
             notice::take_turns(listener);
         }
         loop {
@@ -179,34 +199,63 @@ impl<'a> Watch<'a> {
     }
 
     fn take(&mut self, notice: Notice) {
-        if let Some(files) = self.files.as_mut().filter(|files| files.takes(&notice)) {
-            let lifeline = self.ends.lifeline.as_raw_fd();
-            return files.take(notice, self.judge.arbiter, lifeline);
-        }
-        if let Some(command) = self.commands.remove(&notice.listener) {
-            let (command, directory) = command;
-            let answer = self.command(&command, &directory);
-            return self.answer(notice, answer);
-        }
-        if let Some(command) = self.first.take() {
-            let answer = self.command(command, c".");
-            self.answer(notice, answer);
-            self.judge.prepare();
-            return;
-        }
         // While a thread executes, the others of its process end, and those that are held must be let go for that: so one
         // of a process is held at most, and nothing is done that would wait for it.
         if !self.held.is_empty()
+            && self.judges_start(&notice)
             && let Some(process) = process_of(notice.thread)
             && self.held.keys().any(|held| process_of(*held) == Some(process))
         {
             return self.waiting.push(notice);
         }
-        let answer = match self.start(notice) {
-            Ok(planned) => self.let_through(notice, planned),
-            Err(stopped) => self.stop(notice.thread, stopped),
+        let seen = match &mut self.observer {
+            Some(observer) => observer.look(&notice, self.judge.arbiter),
+            None => Vec::new(),
+        };
+        let outcome = self.carry(notice);
+        for seen in seen.into_iter().filter(|seen| outcome.leaves(seen)) {
+            self.judge.arbiter.seen(seen);
+        }
+    }
+
+    /// Whether a call is a start that is judged.
+    fn judges_start(&self, notice: &Notice) -> bool {
+        let call = i64::from(notice.call);
+        self.starts == Starts::Judged && (call == libc::SYS_execve || call == libc::SYS_execveat)
+    }
+
+    /// Answers a call, and tells what came of it.
+    fn carry(&mut self, notice: Notice) -> Outcome {
+        if let Some(files) = self.files.as_mut().filter(|files| files.takes(&notice)) {
+            let lifeline = self.ends.lifeline.as_raw_fd();
+            return files.take(notice, self.judge.arbiter, lifeline);
+        }
+        if !self.judges_start(&notice) {
+            self.answer(notice, Answer::GoOn);
+            return Outcome::Left;
+        }
+        if let Some(command) = self.commands.remove(&notice.listener) {
+            let (command, directory) = command;
+            let answer = self.command(&command, &directory);
+            self.answer(notice, answer);
+            return Outcome::of_start(answer);
+        }
+        if let Some(command) = self.first.take() {
+            let answer = self.command(command, c".");
+            self.answer(notice, answer);
+            self.judge.prepare();
+            return Outcome::of_start(answer);
+        }
+        let (answer, outcome) = match self.start(notice) {
+            Ok(planned) => {
+                let answer = self.let_through(notice, planned);
+                (answer, Outcome::of_start(answer))
+            }
+            Err(stopped @ Stopped::Refused(_)) => (self.stop(notice.thread, stopped), Outcome::Refused),
+            Err(stopped) => (self.stop(notice.thread, stopped), Outcome::Failed),
         };
         self.answer(notice, answer);
+        outcome
     }
 
     fn answer(&self, notice: Notice, answer: Answer) {

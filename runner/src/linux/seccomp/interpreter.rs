@@ -3,10 +3,10 @@
 use libc::sock_filter;
 
 /// What a filter sees of a call.
-pub(super) struct Call {
-    pub(super) number: u32,
-    pub(super) architecture: u32,
-    pub(super) arguments: [u64; 6],
+pub(in crate::linux) struct Call {
+    pub(in crate::linux) number: u32,
+    pub(in crate::linux) architecture: u32,
+    pub(in crate::linux) arguments: [u64; 6],
 }
 
 impl Call {
@@ -24,7 +24,7 @@ impl Call {
 }
 
 /// What a program answers, and after how many instructions.
-pub(super) fn evaluate(program: &[sock_filter], call: &Call) -> (u32, usize) {
+pub(in crate::linux) fn evaluate(program: &[sock_filter], call: &Call) -> (u32, usize) {
     let (mut accumulator, mut at, mut steps) = (0_u32, 0_usize, 0);
     loop {
         let instruction = program[at];

@@ -10,7 +10,7 @@ mod condition;
 mod x86_64;
 
 #[cfg(test)]
-mod interpreter;
+pub(super) mod interpreter;
 #[cfg(test)]
 mod tests;
 
@@ -48,7 +48,7 @@ impl Architecture {
     pub const NATIVE: Architecture = Architecture::Aarch64;
 
     /// `AUDIT_ARCH_*`.
-    fn audit(self) -> u32 {
+    pub(super) fn audit(self) -> u32 {
         match self {
             Architecture::X86_64 => 0xc000_003e,
             Architecture::Aarch64 => 0xc000_00b7,

@@ -42,7 +42,7 @@ use super::relay::{Beside, relay};
 use super::sandbox::Sandbox;
 use super::sys::process::{self, Readable, Side, Signals, Stack};
 use super::sys::{self, request, socket};
-use crate::launch::{Arbiter, Attendant, Error, Outcome, Timings};
+use crate::launch::{Arbiter, Attendant, Error, Observed, Outcome, Timings};
 use keeper::{Ends, Keeper};
 use running::Running;
 use server::Server;
@@ -146,7 +146,7 @@ impl Session {
     ) -> Result<Session, Error> {
         let Helpers { attendant, arbiter, kept } = helpers;
         let attendant = attendant.filter(|_| plan.network != NetworkPlan::Isolated);
-        let judging = judging(&plan, arbiter)?;
+        let judging = judging(&plan, Observed::Nothing, arbiter)?;
         let layers = Layers::new()?;
         let mut calls = plan.seccomp.clone();
         if layers.inner().is_none() {
@@ -281,7 +281,7 @@ impl Session {
     /// Who judges by it cannot be started, or the session has ended. What was in force is, or something narrower.
     pub(crate) fn narrow(&self, next: Narrower<'_>) -> Result<(), Error> {
         let Narrower { mut plan, arbiter, kept, policy, values } = next;
-        let judging = judging(&plan, arbiter)?;
+        let judging = judging(&plan, Observed::Nothing, arbiter)?;
         let mut helpers = self.helpers.lock().unwrap_or_else(PoisonError::into_inner);
         let (mediators, server) = &mut *helpers;
         if mediators.len() >= MOST_POLICIES {
@@ -447,7 +447,7 @@ fn commands(
     judged: Option<RawFd>,
     inner: Option<RawFd>,
 ) -> Result<Vec<Step>, Error> {
-    steps(plan, filter(calls, &plan.mediated, judged)?, inner)
+    steps(plan, filter(calls, &plan.mediated, Observed::Nothing, judged)?, inner)
 }
 
 /// What the process of each command does, in order.

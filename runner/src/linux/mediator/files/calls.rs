@@ -8,7 +8,7 @@ use crate::linux::seccomp::{Architecture, Judged};
 
 /// A call, by the arguments that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
+pub(in crate::linux::mediator) enum Call {
     Open,
     OpenAt,
     Creat,
@@ -113,8 +113,21 @@ fn when(call: Call) -> Condition {
     ])
 }
 
+/// Whether a call may write, by the numbers that it came with: it may wait for somebody who only looks.
+pub(super) fn writes(call: Call, arguments: &[u64; 6]) -> bool {
+    let [_, second, third, ..] = arguments;
+    let flags = match call {
+        Call::Open => *second,
+        Call::OpenAt => *third,
+        _ => return true,
+    };
+    // The kernel takes no notice of the other half.
+    let flags = flags as u32 as i32;
+    flags & WRITES != 0 && flags & libc::O_PATH == 0
+}
+
 /// The calls by their numbers on this machine.
-pub(super) fn by_number() -> BTreeMap<i32, Call> {
+pub(in crate::linux::mediator) fn by_number() -> BTreeMap<i32, Call> {
     CALLS
         .iter()
         .filter_map(|(name, call)| Some((i32::try_from(Architecture::NATIVE.number(name)?).ok()?, *call)))

@@ -17,7 +17,7 @@ use crate::linux::elsewhere::unescape;
 use crate::linux::sys::file::{self, How, NO_LINKS, Status};
 
 /// The file tree inside, which is one for all: nobody there can change a root or a mount.
-pub(super) struct Tree {
+pub(in crate::linux::mediator) struct Tree {
     root: Rc<OwnedFd>,
     /// Where each mount is, by its number.
     mounts: BTreeMap<u64, AbsolutePath>,
@@ -25,16 +25,16 @@ pub(super) struct Tree {
 
 /// A path that a call names, relative to a directory of the caller's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Named {
+pub(in crate::linux::mediator) struct Named {
     /// The number of the directory, or `AT_FDCWD`.
-    pub(super) directory: i32,
+    pub(in crate::linux::mediator) directory: i32,
     /// The path.
-    pub(super) path: Vec<u8>,
+    pub(in crate::linux::mediator) path: Vec<u8>,
 }
 
 /// Whether a link at the end of a path is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Last {
+pub(in crate::linux::mediator) enum Last {
     /// It is.
     Followed,
     /// It is what the call is about.
@@ -122,7 +122,7 @@ pub(super) fn own_path(descriptor: RawFd) -> CString {
 
 impl Tree {
     /// The file tree that a thread sees.
-    pub(super) fn of(thread: i32) -> Result<Tree, Errno> {
+    pub(in crate::linux::mediator) fn of(thread: i32) -> Result<Tree, Errno> {
         let root = know(format!("/proc/{thread}/root").as_str())?;
         let told = std::fs::read(format!("/proc/{thread}/mountinfo")).map_err(|_| Errno::ESRCH)?;
         let mounts = mounts(&told);

@@ -7,14 +7,14 @@
 //!
 //! A call that would wait (a FIFO without a reader) is carried out by a process of its own, for which nobody else waits.
 
-mod calls;
+pub(super) mod calls;
 mod changing;
-mod ground;
+pub(super) mod ground;
 mod making;
 mod moving;
 mod opening;
-mod request;
-mod rules;
+pub(super) mod request;
+pub(super) mod rules;
 mod terminal;
 mod waiting;
 
@@ -32,6 +32,7 @@ use self::ground::{Last, Named, Reached, Spot, Tree};
 use self::request::Request;
 use self::rules::Rules;
 use self::waiting::Waiting;
+use super::observe::Outcome;
 use super::place::Own;
 use crate::launch::{Arbiter, Refused};
 use crate::linux::sys::notice::{self, Answer, Notice};
@@ -92,7 +93,7 @@ impl Files {
 
     /// Whether a call is one of these.
     pub(super) fn takes(&self, notice: &Notice) -> bool {
-        self.calls.contains_key(&notice.call)
+        self.calls.get(&notice.call).is_some_and(|call| calls::writes(*call, &notice.arguments))
     }
 
     /// How long nobody needs to look after those who wait, in milliseconds.
@@ -115,17 +116,18 @@ impl Files {
         self.waiting.look_after();
     }
 
-    /// Takes a call. What takes long is left when the lifeline ends.
-    pub(super) fn take(&mut self, notice: Notice, arbiter: &mut dyn Arbiter, lifeline: RawFd) {
+    /// Takes a call, and tells what came of it. What takes long is left when the lifeline ends.
+    pub(super) fn take(&mut self, notice: Notice, arbiter: &mut dyn Arbiter, lifeline: RawFd) -> Outcome {
+        let mut outcome = Outcome::Failed;
         let answer = match self.carry(&notice, arbiter, lifeline) {
             Ok(Done::Nothing) => Answer::Done(0),
-            Ok(Done::Later) => return,
+            Ok(Done::Later) => return Outcome::Done,
             Ok(Done::File { file, flags }) => {
                 // In two steps, because only an answer has the caller go on where the mediator left off.
                 match notice::hand(notice.listener, notice.id, file.as_raw_fd(), flags) {
                     Ok(number) => Answer::Done(number),
                     // Whoever is gone needs none.
-                    Err(Errno::ENOENT) => return,
+                    Err(Errno::ENOENT) => return Outcome::Failed,
                     Err(errno) => Answer::Fail(errno),
                 }
             }
@@ -135,15 +137,20 @@ impl Files {
                 let program = super::watch::program_of(notice.thread);
                 let program = Some(String::from_utf8_lossy(&program).into_owned());
                 arbiter.refused(Refused { refusal, process, program });
+                outcome = Outcome::Refused;
                 Answer::Fail(errno)
             }
         };
+        if matches!(answer, Answer::Done(_)) {
+            outcome = Outcome::Done;
+        }
         #[cfg(test)]
         let answer = match answer {
             Answer::Done(_) if self.carrying == Carrying::Kernel => Answer::GoOn,
             answer => answer,
         };
         let _ = notice::answer(notice.listener, notice.id, answer);
+        outcome
     }
 
     fn carry(&mut self, notice: &Notice, arbiter: &mut dyn Arbiter, lifeline: RawFd) -> Result<Done, No> {

@@ -18,7 +18,7 @@ const LONGEST_NAME: usize = 255;
 const LONGEST_ADDRESS: u64 = 128;
 
 /// A call, with everything that it points to.
-pub(super) enum Request {
+pub(in crate::linux::mediator) enum Request {
     /// Opens a file, which may make it.
     Open { named: Named, flags: i32, mode: u32 },
     /// Makes a name.
@@ -36,14 +36,14 @@ pub(super) enum Request {
 }
 
 /// What is made.
-pub(super) enum Made {
+pub(in crate::linux::mediator) enum Made {
     Directory { mode: u32 },
     Node { mode: u32, device: u64 },
     Link { target: CString },
 }
 
 /// What is changed.
-pub(super) enum What {
+pub(in crate::linux::mediator) enum What {
     /// What a path leads to.
     Path(Named, Last),
     /// What a descriptor stands for.
@@ -51,7 +51,7 @@ pub(super) enum What {
 }
 
 /// How it is changed.
-pub(super) enum Change {
+pub(in crate::linux::mediator) enum Change {
     Mode(u32),
     Owner { user: u32, group: u32 },
     Times(Option<[libc::timespec; 2]>),
@@ -61,7 +61,7 @@ pub(super) enum Change {
 }
 
 /// Reads a call.
-pub(super) fn read(call: Call, notice: &Notice) -> Result<Request, Errno> {
+pub(in crate::linux::mediator) fn read(call: Call, notice: &Notice) -> Result<Request, Errno> {
     let mut reader = Reader { memory: Memory::of(notice.thread), notice };
     let [first, second, third, fourth, fifth, _] = notice.arguments;
     let here = libc::AT_FDCWD;
@@ -168,6 +168,15 @@ pub(super) fn read(call: Call, notice: &Notice) -> Result<Request, Errno> {
             Request::Bind { socket: number(first), address }
         }
     })
+}
+
+/// Reads a path that a call names.
+pub(in crate::linux::mediator) fn path(
+    notice: &Notice,
+    directory: u64,
+    address: u64,
+) -> Result<Named, Errno> {
+    Reader { memory: Memory::of(notice.thread), notice }.path(number(directory), address)
 }
 
 /// An argument of 32 bits: the kernel takes no notice of the others.

@@ -13,7 +13,7 @@ use crate::linux::sys;
 use crate::preflight::Refusal;
 
 /// The rules about files, with the links on the way to what they name as they are now.
-pub(super) struct Rules {
+pub(in crate::linux::mediator) struct Rules {
     paths: PathRules,
     ways: Ways,
     /// The links that were there before anybody inside could make any.
@@ -45,7 +45,7 @@ const PATTERN: &str =
 
 impl Rules {
     /// Prepares the rules for a file tree that nobody has changed yet.
-    pub(super) fn new(arbiter: &dyn Arbiter, tree: &Tree) -> Rules {
+    pub(in crate::linux::mediator) fn new(arbiter: &dyn Arbiter, tree: &Tree) -> Rules {
         let ways = arbiter.ways();
         let (opening, _) = follow(tree, &ways.opening);
         let (closing, way) = follow(tree, &ways.closing);
@@ -54,7 +54,7 @@ impl Rules {
     }
 
     /// Looks at the links again if that was long ago.
-    pub(super) fn refresh(&mut self, arbiter: &dyn Arbiter, tree: &Tree) {
+    pub(in crate::linux::mediator) fn refresh(&mut self, arbiter: &dyn Arbiter, tree: &Tree) {
         if sys::now().saturating_sub(self.looked) > FRESH {
             self.look(arbiter, tree);
         }
@@ -77,6 +77,16 @@ impl Rules {
         self.looked = sys::now();
     }
 
+    /// What the rules say of what lies at a path, and was reached by these.
+    pub(in crate::linux::mediator) fn decide(
+        &self,
+        action: PathAction,
+        path: &AbsolutePath,
+        spellings: &[AbsolutePath],
+    ) -> Decision {
+        self.paths.decide(action, path, spellings)
+    }
+
     /// Whether something may be done with what lies at a path.
     pub(super) fn ask(
         &self,
@@ -86,8 +96,8 @@ impl Rules {
     ) -> Result<(), Refusal> {
         // What has another name yet may be told with a word behind its old one.
         let decision = match path.as_bytes().strip_suffix(b" (deleted)").and_then(AbsolutePath::new) {
-            Some(plain) => self.paths.decide(action, path, &[spellings, &[plain]].concat()),
-            None => self.paths.decide(action, path, spellings),
+            Some(plain) => self.decide(action, path, &[spellings, &[plain]].concat()),
+            None => self.decide(action, path, spellings),
         };
         match decision.verdict {
             Verdict::Allowed => Ok(()),
