@@ -187,7 +187,7 @@ fn mediate(
     // Without it, nothing was started.
     let Some(listener) = listener else { return Ok(()) };
     let judge = Judge { arbiter, known: None };
-    let observer = Observer::new(observed, command);
+    let observer = Observer::new(observed, &plan.landlock, command);
     let starts = if plan.mediated.contains(&Mediated::Starts) { Starts::Judged } else { Starts::Observed };
     let command = (starts == Starts::Judged).then_some(command);
     let ends = Ends { listener, lifeline, children };

@@ -146,11 +146,12 @@ pub(super) fn read(watched: Watched, notice: &Notice) -> Result<Vec<Asked>, Errn
         }
         Watched::Execute => Ok(vec![started(request::path(notice, here, first)?)]),
         Watched::ExecuteAt => {
-            let named = request::path(notice, first, second)?;
-            let kept = fifth as u32 as i32 & libc::AT_SYMLINK_NOFOLLOW != 0;
-            // A file that is open already has no name here.
-            let asked = if named.path.is_empty() || kept { Vec::new() } else { vec![started(named)] };
-            Ok(asked)
+            let mut named = request::path(notice, first, second)?;
+            if named.path.is_empty() && fifth as u32 as i32 & libc::AT_EMPTY_PATH != 0 {
+                // By the name that it was opened by.
+                named.path = b".".to_vec();
+            }
+            Ok(vec![started(named)])
         }
         Watched::Connect => Ok(connected(notice, second, third)?.into_iter().collect()),
     }

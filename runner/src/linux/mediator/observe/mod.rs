@@ -11,7 +11,7 @@ mod view;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 
-use fence_compiler::plan::Condition;
+use fence_compiler::plan::{Condition, LandlockPlan};
 use fence_compiler::question::{Decision, Reason, Verdict};
 use nix::errno::Errno;
 
@@ -31,6 +31,8 @@ pub(super) struct Observer {
     calls: BTreeMap<i32, Watched>,
     /// What is known of the sandbox, from the first call on.
     inside: Option<View>,
+    /// What Landlock holds inside.
+    landlock: LandlockPlan,
     /// The file of the command, until it starts: its memory is fence's own until then.
     first: Option<CString>,
 }
@@ -84,7 +86,11 @@ struct Told {
 
 impl Observer {
     /// Is ready to look at the calls of a run that begins with this command; `None` if nobody wants to see any.
-    pub(super) fn new(observed: Observed, command: &launch::Command) -> Option<Observer> {
+    pub(super) fn new(
+        observed: Observed,
+        landlock: &LandlockPlan,
+        command: &launch::Command,
+    ) -> Option<Observer> {
         if observed == Observed::Nothing {
             return None;
         }
@@ -93,7 +99,8 @@ impl Observer {
         };
         let mut calls: BTreeMap<i32, Watched> = asked::others().into_iter().filter_map(number).collect();
         calls.extend(by_number().into_iter().map(|(number, call)| (number, Watched::File(call))));
-        Some(Observer { calls, inside: None, first: Some(command.program.clone()) })
+        let first = Some(command.program.clone());
+        Some(Observer { calls, inside: None, landlock: landlock.clone(), first })
     }
 
     /// Looks at a call that waits. It must not have been answered yet: who made it is asked about.
@@ -101,7 +108,7 @@ impl Observer {
         let Some(watched) = self.calls.get(&notice.call).copied() else { return Vec::new() };
         let first = if watched.starts() { self.first.take() } else { None };
         let told = match &first {
-            Some(program) => command(program, arbiter),
+            Some(program) => command(program, arbiter, &self.landlock),
             None => self.told(notice, watched, arbiter),
         };
         let Ok(told) = told else { return Vec::new() };
@@ -130,7 +137,7 @@ impl Observer {
         let view = match &mut self.inside {
             Some(view) => view,
             empty @ None => {
-                let view = View::of(notice.thread, arbiter)?;
+                let view = View::of(notice.thread, arbiter, &self.landlock)?;
                 if !notice::waits(notice.listener, notice.id) {
                     return Err(Errno::ESRCH);
                 }
@@ -153,43 +160,46 @@ impl Observer {
 
 /// The start of the command: nobody may look at the process that it comes from, and nobody inside has been there yet, so that
 /// the host has what is inside.
-fn command(program: &CString, arbiter: &dyn Arbiter) -> Result<Vec<Told>, Errno> {
+fn command(program: &CString, arbiter: &dyn Arbiter, landlock: &LandlockPlan) -> Result<Vec<Told>, Errno> {
     let own = nix::unistd::getpid().as_raw();
     let named = Named { directory: libc::AT_FDCWD, path: program.as_bytes().to_vec() };
-    let view = View::of(own, arbiter)?;
+    let view = View::of(own, arbiter, landlock)?;
     Ok(look_at(&view, own, &named, Last::Followed, Deed::Execute)?.into_iter().collect())
 }
 
-/// What is to be told of one thing that a call does.
+/// What is to be told of one thing that a call does. What the rules say is asked last: mostly there is nothing to tell.
 fn look_at(view: &View, thread: i32, named: &Named, last: Last, deed: Deed) -> Result<Option<Told>, Errno> {
     let place = view.place(thread, named, last)?;
-    let decision = view.decide(deed.action(), &place);
-    let told = |decision| {
-        Some(Told { action: deed.word(&place.path, &decision), item: place.path.to_string(), decision })
-    };
-    if decision.verdict == Verdict::Denied {
-        let refused = view.foretell(deed, &place) == Fate::Refused;
-        return Ok(if refused { told(decision) } else { None });
-    }
-    if !is_of_interest(view, deed, &place, &decision) || view.foretell(deed, &place) != Fate::Done {
-        return Ok(None);
-    }
-    if deed == Deed::Execute
-        && let Some(refused) = interpreter(view, thread, &place)
-    {
-        return Ok(Some(refused));
-    }
-    let shown = deed == Deed::Execute || view.is_of_the_host(deed, &place);
-    Ok(if shown { told(decision) } else { None })
+    Ok(match view.foretell(deed, &place) {
+        Fate::Refused => refused(view, deed, &place),
+        Fate::Done if deed == Deed::Execute => match interpreter(view, thread, &place) {
+            Some(refused) => Some(refused),
+            None => allowed(view, deed, &place),
+        },
+        Fate::Done
+            if deed != Deed::Read
+                && !view.is_in_workspace(&place.path)
+                && view.is_of_the_host(deed, &place) =>
+        {
+            allowed(view, deed, &place).filter(|told| matches!(told.decision.reason, Reason::Rules(_)))
+        }
+        Fate::Done | Fate::Otherwise => None,
+    })
 }
 
-/// Whether something that is allowed is worth a word.
-fn is_of_interest(view: &View, deed: Deed, place: &Place, decision: &Decision) -> bool {
-    match deed {
-        Deed::Read => false,
-        Deed::Execute => true,
-        _ => matches!(decision.reason, Reason::Rules(_)) && !view.is_in_workspace(&place.path),
-    }
+/// What the kernel refuses, if the rules do; else the file's own mode does.
+fn refused(view: &View, deed: Deed, place: &Place) -> Option<Told> {
+    Some(told(view, deed, place)).filter(|told| told.decision.verdict == Verdict::Denied)
+}
+
+/// What the kernel lets happen, if the rules do.
+fn allowed(view: &View, deed: Deed, place: &Place) -> Option<Told> {
+    Some(told(view, deed, place)).filter(|told| told.decision.verdict == Verdict::Allowed)
+}
+
+fn told(view: &View, deed: Deed, place: &Place) -> Told {
+    let decision = view.decide(deed.action(), place);
+    Told { action: deed.word(&place.path, &decision), item: place.path.to_string(), decision }
 }
 
 /// The interpreter of a script, if that is refused.
@@ -198,12 +208,8 @@ fn interpreter(view: &View, thread: i32, script: &Place) -> Option<Told> {
     let Program::Script { interpreter, .. } = Program::of(&found).ok()? else { return None };
     let named = Named { directory: libc::AT_FDCWD, path: interpreter };
     let place = view.place(thread, &named, Last::Followed).ok()?;
-    let decision = view.decide(Deed::Execute.action(), &place);
-    let refused =
-        decision.verdict == Verdict::Denied && view.foretell(Deed::Execute, &place) == Fate::Refused;
-    refused.then(|| Told {
-        action: Deed::Execute.word(&place.path, &decision),
-        item: place.path.to_string(),
-        decision,
-    })
+    match view.foretell(Deed::Execute, &place) {
+        Fate::Refused => refused(view, Deed::Execute, &place),
+        Fate::Done | Fate::Otherwise => None,
+    }
 }

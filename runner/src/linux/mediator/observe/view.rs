@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::plan::{LandlockPlan, LandlockRule};
 use fence_compiler::policy::PathAction;
 use fence_compiler::question::Decision;
 use nix::errno::Errno;
@@ -26,6 +27,7 @@ pub(super) struct View {
     root: OwnedFd,
     tree: Tree,
     rules: Rules,
+    landlock: Vec<LandlockRule>,
     workspace: Option<AbsolutePath>,
 }
 
@@ -52,11 +54,11 @@ pub(super) enum Fate {
 
 impl View {
     /// The sandbox that a thread is in.
-    pub(super) fn of(thread: i32, arbiter: &dyn Arbiter) -> Result<View, Errno> {
+    pub(super) fn of(thread: i32, arbiter: &dyn Arbiter, landlock: &LandlockPlan) -> Result<View, Errno> {
         let tree = Tree::of(thread)?;
         let rules = Rules::new(arbiter, &tree);
         let root = know(format!("/proc/{thread}/root").as_str())?;
-        Ok(View { root, tree, rules, workspace: arbiter.workspace() })
+        Ok(View { root, tree, rules, landlock: landlock.rules.clone(), workspace: arbiter.workspace() })
     }
 
     /// Looks at the links again that rules lead through.
@@ -149,6 +151,9 @@ impl View {
                 _ => hidden(place, |_| true),
             };
         }
+        if !self.lets(deed, &place.path) {
+            return Fate::Refused;
+        }
         let Ok(file) = self.open(place) else { return Fate::Otherwise };
         let Ok(found) = fstat(&file) else { return Fate::Otherwise };
         match deed {
@@ -167,12 +172,26 @@ impl View {
         }
     }
 
+    /// Whether Landlock lets a call through, which knows neither metadata nor sockets.
+    fn lets(&self, deed: Deed, path: &AbsolutePath) -> bool {
+        let grants = |rule: &LandlockRule| match deed {
+            Deed::Read => rule.read,
+            Deed::Execute => rule.execute,
+            Deed::Write(_) | Deed::Make | Deed::Remove | Deed::Replace => rule.write,
+            Deed::Change | Deed::Connect => true,
+        };
+        self.landlock.iter().any(|rule| grants(rule) && path.is_within(&rule.path))
+    }
+
     /// The same for a name that is not there yet.
     fn foretell_making(&self, place: &Place) -> Fate {
         let Some(parent) = place.path.parent() else { return Fate::Otherwise };
         if place.missing > 1 {
             let is_there = host::status(&parent).is_some_and(|found| kind(&found) == SFlag::S_IFDIR);
             return if is_there { Fate::Refused } else { Fate::Otherwise };
+        }
+        if !self.lets(Deed::Make, &place.path) {
+            return Fate::Refused;
         }
         match self.know(&parent) {
             Ok(parent) => may(&parent, AccessFlags::W_OK | AccessFlags::X_OK),
