@@ -147,12 +147,17 @@ impl Observer {
         view.refresh(arbiter);
         let mut told: Vec<Told> = Vec::new();
         for Asked { named, last, deed } in asked::read(watched, notice)? {
-            let Ok(Some(found)) = look_at(view, notice.thread, &named, last, deed) else { continue };
-            // What is refused has no further effect.
-            if found.decision.verdict == Verdict::Denied {
-                return Ok(vec![found]);
+            let place = view.place(notice.thread, &named, last)?;
+            let fate = view.foretell(deed, &place);
+            match look_at(view, notice.thread, deed, &place, fate) {
+                // What is refused has no further effect.
+                Some(found) if found.decision.verdict == Verdict::Denied => return Ok(vec![found]),
+                found => told.extend(found),
             }
-            told.push(found);
+            if deed == Deed::Remove && fate == Fate::Otherwise {
+                // Nothing is there to be given another name.
+                break;
+            }
         }
         Ok(told)
     }
@@ -164,27 +169,27 @@ fn command(program: &CString, arbiter: &dyn Arbiter, landlock: &LandlockPlan) ->
     let own = nix::unistd::getpid().as_raw();
     let named = Named { directory: libc::AT_FDCWD, path: program.as_bytes().to_vec() };
     let view = View::of(own, arbiter, landlock)?;
-    Ok(look_at(&view, own, &named, Last::Followed, Deed::Execute)?.into_iter().collect())
+    let place = view.place(own, &named, Last::Followed)?;
+    let fate = view.foretell(Deed::Execute, &place);
+    Ok(look_at(&view, own, Deed::Execute, &place, fate).into_iter().collect())
 }
 
 /// What is to be told of one thing that a call does. What the rules say is asked last: mostly there is nothing to tell.
-fn look_at(view: &View, thread: i32, named: &Named, last: Last, deed: Deed) -> Result<Option<Told>, Errno> {
-    let place = view.place(thread, named, last)?;
-    Ok(match view.foretell(deed, &place) {
-        Fate::Refused => refused(view, deed, &place),
-        Fate::Done if deed == Deed::Execute => match interpreter(view, thread, &place) {
-            Some(refused) => Some(refused),
-            None => allowed(view, deed, &place),
-        },
+fn look_at(view: &View, thread: i32, deed: Deed, place: &Place, fate: Fate) -> Option<Told> {
+    match fate {
+        Fate::Refused => refused(view, deed, place),
+        Fate::Done if deed == Deed::Execute => {
+            interpreter(view, thread, place).or_else(|| allowed(view, deed, place))
+        }
         Fate::Done
             if deed != Deed::Read
                 && !view.is_in_workspace(&place.path)
-                && view.is_of_the_host(deed, &place) =>
+                && view.is_of_the_host(deed, place) =>
         {
-            allowed(view, deed, &place).filter(|told| matches!(told.decision.reason, Reason::Rules(_)))
+            allowed(view, deed, place).filter(|told| matches!(told.decision.reason, Reason::Rules(_)))
         }
         Fate::Done | Fate::Otherwise => None,
-    })
+    }
 }
 
 /// What the kernel refuses, if the rules do; else the file's own mode does.
