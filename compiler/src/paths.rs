@@ -202,23 +202,20 @@ impl PathRules {
         items.any(|item| item.prefix.is_within(place) || place.is_within(&item.prefix))
     }
 
-    /// What rules about reading and writing say of something beneath a directory alone.
+    /// What rules say of something beneath a directory alone: what closes, and what opens a socket.
     #[must_use]
     pub fn beneath(&self, directory: &AbsolutePath) -> Beneath {
-        let matter = |rule: &&Prepared| {
-            rule.actions
-                .iter()
-                .any(|action| matches!(action, PathAction::Read | PathAction::Write | PathAction::Exec))
-        };
+        let matter = |rule: &&Prepared| rule.actions.iter().any(|action| *action != PathAction::Device);
         let mut patterns = Patterns::None;
         let mut places = self.world.protected.clone();
         places.retain(|place| place != directory && place.is_within(directory));
         for rule in self.rules.iter().filter(matter) {
-            let closing = match rule.effect {
-                Effect::Allow => &rule.except,
-                Effect::Deny | Effect::Never => &rule.items,
+            let (closing, opening) = match rule.effect {
+                Effect::Allow => (&rule.except, &rule.items),
+                Effect::Deny | Effect::Never => (&rule.items, &rule.except),
             };
-            for pattern in closing {
+            let sockets = rule.actions.contains(&PathAction::Socket);
+            for pattern in closing.iter().chain(opening.iter().filter(|_| sockets)) {
                 if pattern.prefix != *directory && pattern.prefix.is_within(directory) {
                     places.push(pattern.prefix.clone());
                 } else if directory.is_within(&pattern.prefix) && !pattern.matches_at_or_above(directory) {

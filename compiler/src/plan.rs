@@ -58,6 +58,8 @@ pub enum Mediated {
     /// Whatever makes, changes, moves or removes files, or opens them for that: it is carried out from outside, on what
     /// has been judged.
     Writes,
+    /// Connecting to Unix sockets by their paths, and sending to them: it is done from outside, to what has been judged.
+    Sockets,
 }
 
 /// One step of making the file tree. Paths called `at` are those inside, `source` those of the host; both

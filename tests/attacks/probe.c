@@ -9,6 +9,9 @@
  *   probe race TRIES PROGRAM ONE OTHER  executes a program TRIES times with an argument that becomes ONE and OTHER in turn
  *   probe spawn TRIES COMMAND…          executes a command so often, from four threads at once and under a timer
  *   probe open-race TRIES ONE OTHER     opens for writing, so often, a path that becomes ONE and OTHER in turn
+ *   probe connect-race TRIES PATH       connects and sends, so often, to an address that becomes PATH and one of its own in turn
+ *   probe swap-race TRIES PATH          sends to PATH, so often, on a descriptor that is a stream and a datagram socket in turn
+ *   probe share-race TRIES PATH         the same, where another process that shares the descriptors puts them there
  *   probe mkdirs TRIES DIRECTORY        makes so many directories there under a timer, each once
  *   probe signal-self                   dies of SIGSEGV
  *
@@ -22,6 +25,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -29,9 +33,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -272,6 +278,92 @@ static int open_race(char **words) {
     return access(words[2], F_OK) == 0 ? 0 : 1;
 }
 
+static int tries_of(const char *word) {
+    const char *told = getenv("FENCE_RACE_TRIES");
+    return atoi(told ? told : word);
+}
+
+static struct sockaddr_un named;
+static char names[2][108];
+
+static void *rename_turning(void *unused) {
+    (void)unused;
+    for (unsigned turn = 0;; turn++) {
+        memcpy(named.sun_path, names[turn % 2], sizeof names[0]);
+        for (volatile unsigned wait = 0; wait < turn % 3000; wait++);
+    }
+    return NULL;
+}
+
+static int connect_race(char **words) {
+    int tries = tries_of(words[0]), reached = 0, refused = 0;
+    pthread_t thread;
+    snprintf(names[0], sizeof names[0], "%s", words[1]);
+    snprintf(names[1], sizeof names[1], "/tmp/own-%d", getpid());
+    named.sun_family = AF_UNIX;
+    memcpy(named.sun_path, names[1], sizeof names[1]);
+    int own = socket(AF_UNIX, SOCK_DGRAM, 0);
+    if (bind(own, (struct sockaddr *)&named, sizeof named)) return 2;
+    memcpy(named.sun_path, names[0], sizeof names[0]);
+    sendto(own, "x", 1, 0, (struct sockaddr *)&named, sizeof named);
+    if (pthread_create(&thread, NULL, rename_turning, NULL)) return 2;
+    for (int done = 0; done < tries; done++) {
+        int sent = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0), way = done % 3;
+        struct iovec part = {"x", 1};
+        struct msghdr header = {.msg_name = &named, .msg_namelen = sizeof named, .msg_iov = &part, .msg_iovlen = 1};
+        int answer = way == 0   ? connect(sent, (struct sockaddr *)&named, sizeof named)
+                     : way == 1 ? sendto(sent, "x", 1, 0, (struct sockaddr *)&named, sizeof named)
+                                : sendmsg(sent, &header, 0);
+        if (way == 0 && answer == 0) answer = send(sent, "x", 1, 0);
+        if (answer >= 0) reached++; else refused++;
+        close(sent);
+        char byte;
+        while (recv(own, &byte, 1, MSG_DONTWAIT) > 0) {}
+    }
+    printf("%d came through, %d did not\n", reached, refused);
+    return 0;
+}
+
+static int swapped[2];
+
+static void *swap(void *unused) {
+    (void)unused;
+    for (unsigned turn = 0;; turn++) {
+        dup2(swapped[turn % 2], 50);
+        for (volatile unsigned wait = 0; wait < turn % 3000; wait++);
+    }
+    return NULL;
+}
+
+static int swap_forever(void *unused) {
+    swap(unused);
+    return 0;
+}
+
+static int swap_race(char **words, int shared) {
+    static char stack[65536];
+    int tries = tries_of(words[0]), pair[2], swapper = -1;
+    pthread_t thread;
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    snprintf(to.sun_path, sizeof to.sun_path, "%s", words[1]);
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) return 2;
+    swapped[0] = pair[0];
+    swapped[1] = socket(AF_UNIX, SOCK_DGRAM, 0);
+    dup2(swapped[1], 50);
+    sendto(50, "x", 1, 0, (struct sockaddr *)&to, sizeof to);
+    if (shared) swapper = clone(swap_forever, stack + sizeof stack, CLONE_FILES | SIGCHLD, NULL);
+    if (shared ? swapper < 0 : pthread_create(&thread, NULL, swap, NULL)) return 2;
+    for (int done = 0; done < tries; done++) {
+        struct iovec part = {"x", 1};
+        struct msghdr header = {.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = &part, .msg_iovlen = 1};
+        struct mmsghdr headers = {.msg_hdr = header};
+        if (done % 2) sendmsg(50, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+        else sendmmsg(50, &headers, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    if (swapper > 0) kill(swapper, SIGKILL);
+    return 0;
+}
+
 static int mkdirs(char **words) {
     struct sigaction action = {.sa_handler = tick, .sa_flags = SA_RESTART};
     struct itimerval timer = {{0, 200}, {0, 200}};
@@ -294,6 +386,9 @@ int main(int argc, char **argv) {
     if (argc > 5 && !strcmp(what, "race")) return race(argv + 2);
     if (argc > 3 && !strcmp(what, "spawn")) return spawn(argv + 2);
     if (argc > 4 && !strcmp(what, "open-race")) return open_race(argv + 2);
+    if (argc > 3 && !strcmp(what, "connect-race")) return connect_race(argv + 2);
+    if (argc > 3 && !strcmp(what, "swap-race")) return swap_race(argv + 2, 0);
+    if (argc > 3 && !strcmp(what, "share-race")) return swap_race(argv + 2, 1);
     if (argc > 3 && !strcmp(what, "mkdirs")) return mkdirs(argv + 2);
     if (argc > 2 && !strcmp(what, "memfd")) return memfd(argv + 2);
     if (argc > 2 && !strcmp(what, "descriptor-exec")) return descriptor_exec(argv + 2);

@@ -63,6 +63,12 @@ impl Ground {
             }
             Err(error) => panic!("the suite needs cc to compile its probe: {error}"),
         }
+        for (name, text) in [
+            ("server.py", include_str!("../attacks/server.py")),
+            ("client.py", include_str!("../attacks/client.py")),
+        ] {
+            fs::write(bin.join(name), text).unwrap();
+        }
         Backend::ALL.iter().for_each(|backend| backend.lay(&bin));
         Ground { root, scenes: AtomicU32::new(0) }
     }

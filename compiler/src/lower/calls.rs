@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::judgement::Writes;
 use crate::host::Features;
-use crate::plan::{CallRule, Condition};
+use crate::plan::{CallRule, Condition, Mediated};
 
 /// The calls that `allow syscall` may open and `deny syscall` may close: none of them rounds another rule.
 pub(super) const OPENABLE: &[&str] = &[
@@ -35,8 +34,8 @@ pub(super) struct Choices<'a> {
     pub features: &'a Features,
     /// Whether a memory file could be run although no rule allows that.
     pub memfd: MemoryFiles,
-    /// Whether calls that write files are judged.
-    pub writes: Writes,
+    /// The calls that are judged.
+    pub mediated: &'a BTreeSet<Mediated>,
 }
 
 /// Whether `memfd_create` has to be refused as a call.
@@ -73,8 +72,16 @@ pub(super) fn refused(choices: &Choices<'_>) -> Vec<CallRule> {
         "would copy a subvolume with what is covered in it, and without its covers",
     ));
     rules.extend(groups(choices.features));
-    if choices.writes == Writes::Judged {
+    if choices.mediated.contains(&Mediated::Writes) {
         rules.extend(unjudged());
+    }
+    if choices.mediated.iter().any(|judged| *judged != Mediated::Starts) {
+        rules.push(rule(
+            &["landlock_create_ruleset", "landlock_restrict_self"],
+            vec![Condition::Always],
+            "EOPNOTSUPP",
+            "would restrict a process whose calls another carries out",
+        ));
     }
     if choices.memfd == MemoryFiles::Refused {
         rules.push(rule(
@@ -415,12 +422,6 @@ fn unjudged() -> Vec<CallRule> {
             vec![equals(1, 32, F_SETLEASE), equals(1, 32, F_SETDELEG)],
             "EINVAL",
             "would keep whoever carries out the calls of all waiting",
-        ),
-        rule(
-            &["landlock_create_ruleset", "landlock_restrict_self"],
-            vec![Condition::Always],
-            "EOPNOTSUPP",
-            "would restrict a process whose calls another carries out",
         ),
     ]
 }

@@ -13,7 +13,7 @@ use crate::bytes::AbsolutePath;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fidelity::Mechanism;
 use crate::host::{Entry, Support};
-use crate::plan::Writing;
+use crate::plan::{Mediated, Writing};
 use crate::policy::{Acceptance, Effect, PathAction, Policy, Rule, Subject};
 
 const REPLACED: &str = "in a writable tree a mount holds only until something outside the sandbox replaces or removes what it covers: {}";
@@ -25,18 +25,10 @@ const PRIVATE: &str = "in the sandbox's own `/tmp` nothing stops it from being m
 const ALWAYS_THERE: &str = "`/proc` can always be read: {}";
 const UNREADABLE: &str = "writing is refused too, because what must not be read is covered: {}";
 const SOCKETS: &str = "no tree is searched for sockets, and those below answer: {}";
+const BOUND: &str = "a mount holds only until a program outside binds the socket anew: {}";
 
-/// Whether something outside judges each call that writes files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Writes {
-    /// A rule insists on what mounts cannot hold, and it is judged.
-    Judged,
-    /// No rule does, or nothing can judge here.
-    Free,
-}
-
-/// Judges every claim and every pattern that could not be looked up. What mounts leave open of writing is judged call by
-/// call where the machine can, and where a rule does not prefer what costs less.
+/// Judges every claim and every pattern that could not be looked up. What mounts leave open of writing and of sockets is
+/// judged call by call where the machine can, and where a rule does not prefer what costs less: that is told.
 pub(super) fn judge(
     policy: &Policy,
     chart: &Chart,
@@ -45,7 +37,7 @@ pub(super) fn judge(
     tree: &FileTree,
     mediation: &Support,
     findings: &mut Findings,
-) -> Writes {
+) -> BTreeSet<Mediated> {
     let mut judge = Judge { policy, chart, claims, regions, tree, mediation, open: Vec::new(), findings };
     for (number, region) in regions.iter().enumerate() {
         for claim in region.claims.iter().filter_map(|claim| claims.list.get(*claim)) {
@@ -67,13 +59,15 @@ struct Judge<'a> {
     tree: &'a FileTree,
     /// Whether calls can be judged from outside.
     mediation: &'a Support,
-    /// What mounts leave open of writing, and judging calls would close.
+    /// What mounts leave open, and judging calls would close.
     open: Vec<Open>,
     findings: &'a mut Findings,
 }
 
-/// Something that mounts leave open of writing.
+/// Something that mounts leave open.
 struct Open {
+    /// What would close it.
+    judged: Mediated,
     party: usize,
     cause: Cause,
     sentence: &'static str,
@@ -176,10 +170,7 @@ impl<'a> Judge<'a> {
             _ if claim.kind != ClaimKind::Watch && region.closing.binary_search(&claim.party).is_err() => {
                 return None;
             }
-            // A socket answers wherever its tree is there.
-            _ if action == PathAction::Socket && matches!(self.tree.around(region), Surface::Tree { .. }) => {
-                true
-            }
+            _ if action == PathAction::Socket && self.shows_sockets(number, region, claim) => true,
             _ => region.reached.has(action) || self.private(region).is_some_and(|rights| rights.has(action)),
         };
         if !reached {
@@ -193,6 +184,11 @@ impl<'a> Judge<'a> {
             ClaimKind::Watch => self.tree.surfaces.get(number).copied().unwrap_or(Surface::Bare),
             _ => self.tree.around(region),
         };
+        // Whoever serves outside binds sockets when they like, also where nobody inside writes.
+        if action == PathAction::Socket && self.shows_sockets(number, region, claim) {
+            let directory = *region.entry == Entry::Directory;
+            return Some(Outcome::Weaker(if directory { SOCKETS } else { BOUND }));
+        }
         Some(match surface {
             Surface::Tree { writing, footing, .. } => {
                 let loose = writing == Writing::Allowed || footing == Footing::Loose;
@@ -202,9 +198,6 @@ impl<'a> Judge<'a> {
                     (true, _, Entry::Missing) => Outcome::Weaker(CREATED),
                     (true, ..) => Outcome::Weaker(REPLACED),
                     (false, _, Entry::Missing) => Outcome::Exact(Mechanism::Absence),
-                    (false, ..) if action == PathAction::Socket && *region.entry == Entry::Directory => {
-                        Outcome::Weaker(SOCKETS)
-                    }
                     (false, ..) => Outcome::Exact(Mechanism::Mount),
                 }
             }
@@ -215,6 +208,21 @@ impl<'a> Judge<'a> {
             Surface::Mask(_) | Surface::Passage(_) => Outcome::Exact(Mechanism::Mount),
             Surface::Bare | Surface::Private(_) | Surface::Fixed => Outcome::Exact(Mechanism::Absence),
         })
+    }
+
+    /// Whether sockets of the host can be there: a tree of the host lies around the place of something, or beneath it.
+    fn shows_sockets(&self, number: usize, region: &Region<'_>, claim: &Claim<'_>) -> bool {
+        let around = match claim.kind {
+            ClaimKind::Watch => self.tree.surfaces.get(number).copied().unwrap_or(Surface::Bare),
+            _ => self.tree.around(region),
+        };
+        let (at, mut trees) = (self.chart.path(claim.at), self.regions.iter().zip(&self.tree.surfaces));
+        matches!(around, Surface::Tree { .. })
+            || trees.any(|(region, surface)| {
+                matches!(surface, Surface::Tree { .. })
+                    && *region.entry == Entry::Directory
+                    && region.at.is_within(at)
+            })
     }
 
     /// What is effective in the private `/tmp`, if the region lies directly in it.
@@ -235,7 +243,7 @@ impl<'a> Judge<'a> {
                     ClaimKind::Match | ClaimKind::Watch => cause(actions),
                     ClaimKind::Object | ClaimKind::Link => Cause::Mechanism,
                 };
-                if [REPLACED, LATER].contains(&sentence) {
+                if [REPLACED, LATER, BOUND].contains(&sentence) {
                     report.by(Mechanism::Mount);
                 }
                 self.weaker(claim.party, cause, sentence, &claim.text, action);
@@ -243,28 +251,59 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Something is left open; of writing it is not, where calls are judged.
+    /// Something is left open; of writing and of sockets it is not, where calls are judged.
     fn weaker(&mut self, party: usize, cause: Cause, sentence: &'static str, text: &str, action: PathAction) {
-        if action == PathAction::Write && *self.mediation == Support::Yes {
-            self.open.push(Open { party, cause, sentence, text: text.to_owned() });
+        let judged = match action {
+            PathAction::Write => Some(Mediated::Writes),
+            PathAction::Socket => Some(Mediated::Sockets),
+            _ => None,
+        };
+        if let Some(judged) = judged.filter(|_| *self.mediation == Support::Yes) {
+            self.open.push(Open { judged, party, cause, sentence, text: text.to_owned() });
         } else if let Some(report) = self.findings.report(party) {
             report.weaker(cause, sentence, text);
         }
     }
 
-    /// Has calls that write judged if a rule insists on it.
-    fn settle(&mut self) -> Writes {
+    /// Has calls judged that a rule insists on.
+    fn settle(&mut self) -> BTreeSet<Mediated> {
         let insists =
-            |open: &Open| self.policy.rules.get(open.party).is_some_and(|rule| insists(rule, open.cause));
-        let writes = if self.open.iter().any(insists) { Writes::Judged } else { Writes::Free };
-        for Open { party, cause, sentence, text } in std::mem::take(&mut self.open) {
+            |open: &&Open| self.policy.rules.get(open.party).is_some_and(|rule| insists(rule, open.cause));
+        let mut mediated: BTreeSet<Mediated> =
+            self.open.iter().filter(insists).map(|open| open.judged).collect();
+        if mediated.contains(&Mediated::Sockets) && self.opens_movable_sockets() {
+            mediated.insert(Mediated::Writes);
+        }
+        for Open { judged, party, cause, sentence, text } in std::mem::take(&mut self.open) {
             let Some(report) = self.findings.report(party) else { continue };
-            match writes {
-                Writes::Judged => report.by(Mechanism::Mediator),
-                Writes::Free => report.weaker(cause, sentence, &text),
+            if mediated.contains(&judged) {
+                report.by(Mechanism::Mediator);
+            } else {
+                report.weaker(cause, sentence, &text);
             }
         }
-        writes
+        mediated
+    }
+
+    /// Whether a rule opens sockets by names that something inside could give to others.
+    fn opens_movable_sockets(&self) -> bool {
+        let opens = |party: usize, side: Side| {
+            let sockets = self.actions(party).is_some_and(|actions| actions.contains(PathAction::Socket));
+            let allows = self.claims.parties.get(party).is_some_and(|party| party.effect == Effect::Allow);
+            sockets && allows == (side == Side::Item)
+        };
+        let claimed = self.claims.list.iter().filter(|claim| opens(claim.party, claim.side));
+        let wild = self.claims.wild.iter().filter(|wild| opens(wild.party, wild.side));
+        let mut named =
+            claimed.map(|claim| self.chart.path(claim.at)).chain(wild.map(|wild| &wild.ground.prefix));
+        let writable: Vec<&AbsolutePath> = self
+            .regions
+            .iter()
+            .zip(&self.tree.surfaces)
+            .filter(|(_, surface)| matches!(surface, Surface::Tree { writing: Writing::Allowed, .. }))
+            .map(|(region, _)| region.at)
+            .collect();
+        named.any(|named| writable.iter().any(|at| named.is_within(at) || at.is_within(named)))
     }
 
     fn tell_hidden(&mut self, region: &Region<'_>, claim: &Claim<'_>, actions: Actions) {
@@ -327,6 +366,13 @@ impl<'a> Judge<'a> {
             }
             let left_out = excepted.get(&wild.party).filter(|_| wild.side == Side::Item);
             for action in actions.in_tree() {
+                // Where Landlock holds alone, nothing can be connected to.
+                if action == PathAction::Socket && self.tree.holder == Holder::Landlock {
+                    if let Some(report) = self.findings.report(wild.party) {
+                        report.by(Mechanism::Landlock);
+                    }
+                    continue;
+                }
                 let found = wild_reach(&trees, wild, action, left_out);
                 let cause = cause(actions);
                 for sentence in &found {
@@ -404,7 +450,7 @@ fn wild_reach(
     found
 }
 
-/// Whether a rule wants what mounts leave open of writing to be judged call by call, although that costs.
+/// Whether a rule wants what mounts leave open to be judged call by call, although that costs.
 fn insists(rule: &Rule, cause: Cause) -> bool {
     match (rule.effect, rule.acceptance) {
         (Effect::Deny, Acceptance::BestEffortCheaply) => false,
@@ -413,9 +459,9 @@ fn insists(rule: &Rule, cause: Cause) -> bool {
     }
 }
 
-/// Only what is about reading and writing can be `cheaply`.
+/// Only what is about reading, writing and sockets can be `cheaply`.
 fn cause(actions: Actions) -> Cause {
-    let beyond = [PathAction::Exec, PathAction::Socket, PathAction::Device];
+    let beyond = [PathAction::Exec, PathAction::Device];
     let cheap = !beyond.into_iter().any(|action| actions.contains(action));
     if cheap { Cause::Pattern } else { Cause::Mechanism }
 }

@@ -13,7 +13,7 @@ use super::calls::{self, Alone, Choices};
 use super::claims::{self, ClaimKind, Claims, Findings, is_for_linux};
 use super::coverage::{Rights, Side};
 use super::features::{self, WritableCode};
-use super::judgement::{self, Writes};
+use super::judgement;
 use super::linux::{Lowered, conclude_all, terminal};
 use super::mounts::{FileTree, Footing, Surface, is_visible};
 use super::region::{self, OwnTmp, Region, RegionKind};
@@ -95,7 +95,7 @@ pub(super) fn lower(
         open: &open,
         features: &host.features,
         memfd: memory_files,
-        writes: Writes::Free,
+        mediated: &BTreeSet::new(),
     });
     seccomp.extend(calls::alone(Alone { landlock_abi: host.features.landlock_abi }));
     let settings = network::settings(policy, &network, &mut findings);

@@ -9,7 +9,7 @@ use super::claims::{self, Claims, Findings, is_for_linux};
 use super::commands::Starts;
 use super::coverage::Side;
 use super::features::{self, WritableCode};
-use super::judgement::{self, Writes};
+use super::judgement;
 use super::mounts::{self, FileTree, Surface};
 use super::region::{self, OwnTmp, Region};
 use super::report::{Cause, Report};
@@ -75,7 +75,7 @@ fn mounted(target: &LinuxTarget, policy: &Policy, host: &Host, files: &mut dyn F
     let starts = commands::starts(policy, host, &network);
     commands::judge(policy, host, &values, &mut atlas, &mut claims, &mut findings, starts);
     unset::judge(policy, Platform::Linux, &values, &mut findings);
-    sockets::close(host, &mut atlas, &mut claims, &mut findings);
+    let opened = sockets::close(host, &mut atlas, &mut claims);
     let devices = devices::allowed(policy, &values, &mut atlas, &claims, &mut findings);
     let sought = naming::seek(&network, &mut atlas);
     let plan = region::plan(&claims, cwd, &mut atlas, OwnTmp::Mounted);
@@ -83,7 +83,12 @@ fn mounted(target: &LinuxTarget, policy: &Policy, host: &Host, files: &mut dyn F
     let regions = region::survey(&claims, &plan, chart);
     let mut file_tree = mounts::build(chart, &claims, &regions, devices, &host.features, target.holder());
     let mediation = &host.features.mediation;
-    let writes = judgement::judge(policy, chart, &claims, &regions, &file_tree, mediation, &mut findings);
+    let mut mediated =
+        judgement::judge(policy, chart, &claims, &regions, &file_tree, mediation, &mut findings);
+    mediated.extend((starts == Starts::Judged).then_some(Mediated::Starts));
+    if !mediated.contains(&Mediated::Sockets) {
+        sockets::tell(&opened, &mut findings);
+    }
     if *target == LinuxTarget::Bwrap(Finish::ByNobody) {
         judge_list(&claims, &regions, &file_tree, &mut findings);
         judge_unserved(policy, &mut findings);
@@ -102,8 +107,12 @@ fn mounted(target: &LinuxTarget, policy: &Policy, host: &Host, files: &mut dyn F
         LinuxTarget::Bwrap(Finish::ByNobody) => limits::counted_outside(policy, host, &network),
         _ => limits::plan(policy, host, &network),
     };
-    let seccomp =
-        calls::refused(&Choices { open: &open, features: &host.features, memfd: memory_files, writes });
+    let seccomp = calls::refused(&Choices {
+        open: &open,
+        features: &host.features,
+        memfd: memory_files,
+        mediated: &mediated,
+    });
     let settings = network::settings(policy, &network, &mut findings);
     let concluded = conclude_all(Platform::Linux, policy, findings, limit_reports, settings);
     if file_tree.holder == Holder::Mounts {
@@ -119,13 +128,7 @@ fn mounted(target: &LinuxTarget, policy: &Policy, host: &Host, files: &mut dyn F
             limits,
             terminal,
             memfd,
-            mediated: [
-                (starts == Starts::Judged).then_some(Mediated::Starts),
-                (writes == Writes::Judged).then_some(Mediated::Writes),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
+            mediated,
             cwd,
         },
         fidelity: concluded.fidelity,

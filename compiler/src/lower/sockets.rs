@@ -1,6 +1,6 @@
-//! The host's sockets in trees that rules open: nothing mediates connections to them yet, so every one that is
-//! bound, and those in the usual places (a program in another network namespace may have bound them), are covered
-//! one by one.
+//! The host's sockets in trees that rules open: every one that is bound, and those in the usual places (a program in
+//! another network namespace may have bound them), are covered one by one. What comes later is judged, where a rule asks
+//! for that.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -30,8 +30,20 @@ const SERVICES: [&[u8]; 11] = [
     b"/run/avahi-daemon",
 ];
 
-/// Covers every socket that no rule opens.
-pub(super) fn close(host: &Host, atlas: &mut Atlas<'_>, claims: &mut Claims<'_>, findings: &mut Findings) {
+/// A rule that opens a place where services have their sockets, and the item.
+pub(super) type Opened<'p> = (usize, Cow<'p, str>);
+
+/// Tells what answers later where nothing judges connections.
+pub(super) fn tell(opened: &[Opened<'_>], findings: &mut Findings) {
+    for (party, text) in opened {
+        if let Some(report) = findings.report(*party) {
+            report.note(OTHERS, text);
+        }
+    }
+}
+
+/// Covers every socket that no rule opens; the rules that open where later ones may be.
+pub(super) fn close<'p>(host: &Host, atlas: &mut Atlas<'_>, claims: &mut Claims<'p>) -> Vec<Opened<'p>> {
     let files: Vec<&Claim<'_>> = claims
         .list
         .iter()
@@ -54,6 +66,7 @@ pub(super) fn close(host: &Host, atlas: &mut Atlas<'_>, claims: &mut Claims<'_>,
             found.insert(path);
         }
     }
+    let mut later = Vec::new();
     for directory in directories(host) {
         let openers: Vec<&&Claim<'_>> =
             files.iter().filter(|claim| directory.is_within(atlas.path(claim.at))).collect();
@@ -64,11 +77,7 @@ pub(super) fn close(host: &Host, atlas: &mut Atlas<'_>, claims: &mut Claims<'_>,
         if *atlas.entry(walk.at) != Entry::Directory {
             continue;
         }
-        for claim in openers {
-            if let Some(report) = findings.report(claim.party) {
-                report.note(OTHERS, &claim.text);
-            }
-        }
+        later.extend(openers.iter().map(|claim| (claim.party, claim.text.clone())));
         for name in atlas.names(walk.at).iter() {
             let at = atlas.child(walk.at, name);
             if *atlas.entry(at) == Entry::Special && !is_opened(atlas, at) {
@@ -82,6 +91,7 @@ pub(super) fn close(host: &Host, atlas: &mut Atlas<'_>, claims: &mut Claims<'_>,
         let (at, text) = (atlas.place(&path), Cow::Owned(path.to_string()));
         claims.list.push(Claim { party, side: Side::Item, at, text, kind: ClaimKind::Object });
     }
+    later
 }
 
 fn directories(host: &Host) -> Vec<AbsolutePath> {

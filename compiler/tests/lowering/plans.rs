@@ -271,6 +271,48 @@ fn writing_is_judged_where_a_rule_asks_for_more_than_mounts_hold() {
 }
 
 #[test]
+fn connections_to_sockets_are_judged_where_a_rule_asks_for_more_than_mounts_hold() {
+    let told = |text: &str, mediation: Support| {
+        let mut host = host("/home/ada/work");
+        host.features.mediation = mediation;
+        let lowered = check(text, &host, &files(DEBIAN));
+        let told = lowered.fidelity.last().unwrap();
+        let judged = [Mediated::Sockets, Mediated::Writes].map(|kind| lowered.plan.mediated.contains(&kind));
+        (judged, told.level, lowered.diagnostics.len())
+    };
+    let (exact, weaker) = (Level::Exact, Level::Weaker);
+    let (both, sockets, none) = ([true, true], [true, false], [false, false]);
+    for (rule, judged, level) in [
+        ("deny socket $cwd", sockets, exact),
+        ("deny socket $cwd/src", sockets, exact),
+        ("deny socket $cwd/none", sockets, exact),
+        ("deny socket /", sockets, exact),
+        ("deny socket **/*.sock", sockets, exact),
+        ("never socket **/*.sock", sockets, exact),
+        ("deny socket /usr/lib", sockets, exact),
+        // Whoever would rather not pay for it says so.
+        ("deny socket $cwd best-effort cheaply", none, weaker),
+        ("deny socket **/*.sock cheaply", none, weaker),
+        ("deny socket $cwd cheaply", sockets, exact),
+        // Where one rule asks for it, it holds for all.
+        ("deny socket $cwd\ndeny socket **/*.sock best-effort cheaply", sockets, exact),
+        // No tree of the host is there.
+        ("deny socket /run", none, exact),
+        ("deny socket ~/.ssh", none, exact),
+        // Names that are opened are given to nothing else.
+        ("allow socket /run/user.sock\ndeny socket $cwd", sockets, exact),
+        ("allow socket $cwd/open\ndeny socket $cwd except $cwd/open", both, exact),
+        ("deny socket $cwd except $cwd/open", both, exact),
+    ] {
+        let text = format!("allow read write $cwd\nallow read /usr\n{rule}");
+        assert_eq!(told(&text, Support::Yes), (judged, level, 0), "{rule}");
+        assert_eq!(told(&text, Support::No("a test".into())).0, none, "{rule}");
+    }
+    let unjudged = told("allow read $cwd\ndeny socket $cwd", Support::No("a test".into()));
+    assert_eq!(unjudged, (none, weaker, 1));
+}
+
+#[test]
 fn what_an_ssh_is_asked_is_judged_where_rules_are_about_it_and_something_connects() {
     let told = |text: &str, mediation: Support| {
         let mut host = host("/home/ada/work");

@@ -31,9 +31,14 @@ pub(super) fn difference(now: &LinuxPlan, next: &LinuxPlan) -> Option<String> {
             rule.path
         ));
     }
-    let judged = |plan: &LinuxPlan| plan.mediated.contains(&Mediated::Writes);
-    if judged(now) != judged(next) {
+    let judged = |plan: &LinuxPlan, kind| plan.mediated.contains(&kind);
+    if judged(now, Mediated::Writes) != judged(next, Mediated::Writes) {
         return Some("whether what is written is judged is decided when a session starts".to_owned());
+    }
+    if judged(now, Mediated::Sockets) != judged(next, Mediated::Sockets) {
+        return Some(
+            "whether connections to Unix sockets are judged is decided when a session starts".to_owned(),
+        );
     }
     if now.memfd != next.memfd {
         return Some("what may be executed from memory is decided when a session starts".to_owned());

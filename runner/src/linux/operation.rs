@@ -16,7 +16,7 @@ use super::sys::processor::Processors;
 use super::sys::request::{Controls, Request};
 use super::sys::socket;
 use super::sys::terminal;
-use super::{message::Message, sys};
+use super::{message::Message, seccomp, sys};
 use crate::launch::Phase;
 
 /// An operation and the rules it is there for.
@@ -369,9 +369,10 @@ impl State {
             Operation::Filter { program } => confine::install_filter(program)?,
             Operation::Mediate { program, channel } => {
                 let listener = notice::install(program)?;
-                let result = socket::send_descriptors(*channel, &[listener]);
+                let result = socket::hand_over(*channel, &[listener]);
                 sys::close(listener);
                 result?;
+                confine::install_filter(&seccomp::handed_over())?;
             }
             Operation::Check => confine::check_rights().map_err(missing_as_errno)?,
             Operation::CheckWithoutBoundingSet => match confine::check_rights() {
@@ -422,9 +423,10 @@ impl State {
             Operation::MediateAsked { program, channel } => {
                 let memory = self.asked()?.memory;
                 let listener = notice::install(program)?;
-                let result = socket::send_descriptors(*channel, &[listener, memory]);
+                let result = socket::hand_over(*channel, &[listener, memory]);
                 sys::close(listener);
                 result?;
+                confine::install_filter(&seccomp::handed_over())?;
             }
             Operation::ExecuteAsked => return Err(self.asked()?.request.execute()),
             Operation::Execute { program, argv, environment } => {

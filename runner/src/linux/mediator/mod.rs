@@ -1,5 +1,5 @@
 //! The mediator: a process outside the sandbox that is asked at each start of a program inside, and at each call that
-//! writes files.
+//! writes files or goes to a Unix socket, as far as a plan wants.
 //!
 //! The filter lets `execve` and `execveat` wait for an answer. The mediator copies the arguments, finds out what would be
 //! executed, and asks the policy. What it refuses fails with EACCES. What it allows goes on while the thread is held by
@@ -7,8 +7,8 @@
 //! runs, whatever another thread made of the arguments meanwhile. If that is not what was allowed, it is judged anew,
 //! and killed if it must not run.
 //!
-//! Calls that write files wait too, if the plan wants that: see [`files`]. Those that the kernel answers by itself wait where
-//! somebody wants to see them: see [`observe`].
+//! Calls that write files or go to Unix sockets wait too, if the plan wants that: see [`files`]. Those that the kernel answers by
+//! itself wait where somebody wants to see them: see [`observe`].
 //!
 //! Nothing inside can reach the mediator: it is in none of the sandbox's namespaces. If it ends, what it holds is killed,
 //! every further start fails, and the sandbox is ended.
@@ -39,9 +39,8 @@ use super::sys;
 use super::sys::process::{self, Change, Side, Signals};
 use super::sys::socket;
 use crate::launch::{self, Arbiter, Observed};
-use files::{Carrying, Files};
+use files::Files;
 use observe::Observer;
-use rights::Extent;
 use start::Judge;
 use watch::{Ends, Second, Starts, Watch};
 
@@ -59,9 +58,7 @@ pub(super) fn calls(mediated: &BTreeSet<Mediated>, observed: Observed) -> Vec<Ju
     if mediated.contains(&Mediated::Starts) {
         calls.extend(STARTS.map(|call| Judged { call, when: Condition::Always }));
     }
-    if mediated.contains(&Mediated::Writes) {
-        calls.extend(files::judged());
-    }
+    calls.extend(files::judged(mediated));
     for looked_at in observe::watched(observed) {
         if !calls.contains(&looked_at) {
             calls.push(looked_at);
@@ -136,7 +133,7 @@ fn mediate_session(
     channel: OwnedFd,
     lifeline: OwnedFd,
 ) -> Result<(), Errno> {
-    let children = prepare(extent(plan))?;
+    let children = prepare(&plan.mediated)?;
     let judge = Judge { arbiter, known: None };
     let ends = Ends { listener: channel, lifeline, children };
     let mut watch = Watch::new(ends, judge, None, Second::Looked).with_files(files(plan));
@@ -146,26 +143,22 @@ fn mediate_session(
     Ok(())
 }
 
-/// What has to be done for a plan.
-fn extent(plan: &LinuxPlan) -> Extent {
-    if plan.mediated.contains(&Mediated::Writes) { Extent::Writing } else { Extent::Reading }
-}
-
-/// Who carries out calls that write files, if the plan wants them judged.
+/// Who carries out calls that write files or go to sockets, if the plan wants them judged.
 fn files(plan: &LinuxPlan) -> Option<Files> {
-    (extent(plan) == Extent::Writing).then(|| Files::new(plan.terminal, Carrying::Mediator))
+    plan.mediated.iter().any(|judged| *judged != Mediated::Starts).then(|| Files::of(plan))
 }
 
 /// Becomes a process that nobody stops by a key, and that can do nothing but mediate.
-fn prepare(extent: Extent) -> Result<RawFd, Errno> {
+fn prepare(mediated: &BTreeSet<Mediated>) -> Result<RawFd, Errno> {
     // Keys of the terminal are for the command, and must not stop whoever it waits for.
     process::new_session()?;
     sys::release_standard();
     process::set_disposition(libc::SIGCHLD, process::Disposition::Default)?;
+    Signals::new(&[libc::SIGALRM]).unblock();
     let children = Signals::new(&[libc::SIGCHLD]);
     children.block();
     let children = children.descriptor()?;
-    rights::give_up(extent)?;
+    rights::give_up(mediated)?;
     Ok(children)
 }
 
@@ -178,7 +171,7 @@ fn mediate(
     channel: &OwnedFd,
     lifeline: OwnedFd,
 ) -> Result<(), Errno> {
-    let children = prepare(extent(plan))?;
+    let children = prepare(&plan.mediated)?;
     let [ended, _] = process::wait_readable([lifeline.as_raw_fd(), channel.as_raw_fd()], -1);
     let listener = match ended {
         process::Readable::No => socket::take_descriptors(channel.as_raw_fd())?.into_iter().next(),

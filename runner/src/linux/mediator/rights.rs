@@ -1,10 +1,12 @@
 //! Giving up rights before the first call from inside is looked at.
 //!
 //! The mediator reads what the sandbox controls: paths, arguments, the heads of files. From here on it has no capability,
-//! executes nothing, makes no socket, and traces only as it has to; and it opens nothing for writing, unless it carries out
-//! calls that write files. It has to be able to read whatever a program inside could execute.
+//! executes nothing, makes no socket, and traces only as it has to; it opens nothing for writing, unless it carries out calls
+//! that write files, and connects and sends nothing, unless it does that on sockets of those who ask. It has to be able to read whatever a program inside could execute.
 
-use fence_compiler::plan::{CallRule, Condition};
+use std::collections::BTreeSet;
+
+use fence_compiler::plan::{CallRule, Condition, Mediated};
 use nix::errno::Errno;
 
 use crate::linux::seccomp::{self, Architecture};
@@ -75,9 +77,25 @@ const MADE: &[&str] = &[
     "time",
 ];
 
-/// The calls that carrying out what writes files makes beside these.
+/// The calls that carrying out others makes beside these.
 const CARRIED_OUT: &[&str] = &[
     "openat2",
+    "umask",
+    "fchdir",
+    // A socket that is given its name, as the caller's own.
+    "bind",
+    "pidfd_open",
+    "pidfd_getfd",
+    // A process that waits in the mediator's place, and ends with it.
+    "fork",
+    "clone",
+    "set_robust_list",
+    "close_range",
+    "prctl",
+];
+
+/// Those for what writes files.
+const WRITING: &[&str] = &[
     "creat",
     "mkdir",
     "mkdirat",
@@ -94,41 +112,34 @@ const CARRIED_OUT: &[&str] = &[
     "truncate",
     "setxattr",
     "removexattr",
-    "umask",
-    "fchdir",
-    // A socket that is given its name, as the caller's own.
-    "bind",
-    "pidfd_open",
-    "pidfd_getfd",
-    // A process that waits in the mediator's place, and ends with it.
-    "fork",
-    "clone",
-    "set_robust_list",
-    "close_range",
-    "prctl",
 ];
 
-/// What a mediator has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
-    /// It judges starts, and reads.
-    Reading,
-    /// It carries out calls that write files, too.
-    Writing,
-}
+/// Those for what goes to sockets.
+const CONNECTING: &[&str] = &[
+    "connect",
+    "sendmsg",
+    "getsockopt",
+    // Who everybody inside is.
+    "geteuid",
+    "getegid",
+    // So that nobody waits for a connection.
+    "setitimer",
+    // How much of several messages was sent.
+    "process_vm_writev",
+];
 
 /// Gives up everything that mediating does not need.
-pub(super) fn give_up(extent: Extent) -> Result<(), Errno> {
+pub(super) fn give_up(mediated: &BTreeSet<Mediated>) -> Result<(), Errno> {
     confine::no_new_privileges()?;
     confine::drop_capabilities()?;
     confine::undumpable()?;
-    let rules = refused(Architecture::NATIVE, extent);
+    let rules = refused(Architecture::NATIVE, mediated);
     let program = seccomp::compile(&rules, Architecture::NATIVE).map_err(|_| Errno::EINVAL)?;
     confine::install_filter(&program)
 }
 
 /// Every other call, and what of these is too much.
-fn refused(architecture: Architecture, extent: Extent) -> Vec<CallRule> {
+fn refused(architecture: Architecture, mediated: &BTreeSet<Mediated>) -> Vec<CallRule> {
     let rule = |calls: Vec<String>, when: Condition, reason: &str| CallRule {
         calls,
         when: vec![when],
@@ -137,7 +148,13 @@ fn refused(architecture: Architecture, extent: Extent) -> Vec<CallRule> {
     };
     let one = |call: &str| vec![call.to_owned()];
     let bits = |number: i32| u64::try_from(number).unwrap_or(u64::MAX);
-    let made = |name: &&str| MADE.contains(name) || extent == Extent::Writing && CARRIED_OUT.contains(name);
+    let (writes, connects) = (mediated.contains(&Mediated::Writes), mediated.contains(&Mediated::Sockets));
+    let made = |name: &&str| {
+        MADE.contains(name)
+            || (writes || connects) && CARRIED_OUT.contains(name)
+            || writes && WRITING.contains(name)
+            || connects && CONNECTING.contains(name)
+    };
     let others = architecture.names().filter(|name| !made(name)).map(str::to_owned).collect();
     let writing = bits(seccomp::WRITING);
     let any = |argument| Condition::AnyBit { argument, width: 32, bits: writing };
@@ -154,19 +171,17 @@ fn refused(architecture: Architecture, extent: Extent) -> Vec<CallRule> {
             "nobody's memory or registers are changed",
         ),
     ];
-    rules.extend(match extent {
-        Extent::Reading => [
-            rule(one("open"), any(1), "nothing is written"),
-            rule(one("openat"), any(2), "nothing is written"),
-        ]
-        .to_vec(),
-        Extent::Writing => [rule(
+    if !writes {
+        rules.push(rule(one("open"), any(1), "nothing is written"));
+        rules.push(rule(one("openat"), any(2), "nothing is written"));
+    }
+    if writes || connects {
+        rules.push(rule(
             one("prctl"),
             Condition::NoneOf { argument: 0, width: 32, values: vec![die_with_parent] },
             "nothing else about a process is changed",
-        )]
-        .to_vec(),
-    });
+        ));
+    }
     rules
 }
 
@@ -182,7 +197,7 @@ mod tests {
     fn a_mediator_can_read_and_do_nothing_else() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let Side::Parent { pid } = process::fork().unwrap() else {
-            let held = give_up(Extent::Reading).is_ok()
+            let held = give_up(&[Mediated::Starts].into()).is_ok()
                 && std::fs::read("/proc/self/exe").is_ok_and(|program| !program.is_empty())
                 && std::fs::read_dir("/").is_ok_and(|names| names.count() > 1)
                 && File::create(file.path()).is_err()
@@ -199,12 +214,13 @@ mod tests {
     #[test]
     fn every_call_that_is_named_exists() {
         for architecture in [Architecture::X86_64, Architecture::Aarch64] {
-            for extent in [Extent::Reading, Extent::Writing] {
-                seccomp::compile(&refused(architecture, extent), architecture).unwrap();
+            for mediated in [&[Mediated::Starts][..], &[Mediated::Writes], &[Mediated::Sockets]] {
+                let mediated = mediated.iter().copied().collect();
+                seccomp::compile(&refused(architecture, &mediated), architecture).unwrap();
             }
         }
         let known: Vec<&str> =
             [Architecture::X86_64, Architecture::Aarch64].iter().flat_map(|one| one.names()).collect();
-        assert!(MADE.iter().chain(CARRIED_OUT).all(|name| known.contains(name)));
+        assert!([MADE, CARRIED_OUT, WRITING, CONNECTING].concat().iter().all(|name| known.contains(name)));
     }
 }

@@ -1,10 +1,11 @@
 //! Races for the arguments of a start, won where nothing looks again and lost where something does; and for the path of an
-//! open, won where the kernel carries it out and lost where the mediator does.
+//! open or a connection, won where the kernel carries it out and lost where the mediator does.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use fence_compiler::bytes::AbsolutePath;
@@ -16,7 +17,6 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use super::files::{Carrying, Files};
 use super::known::Known;
-use super::rights::Extent;
 use super::start::Judge;
 use super::watch::{Ends, Second, Watch};
 use super::{calls, rights};
@@ -29,7 +29,7 @@ use crate::linux::sys::{confine, socket};
 use crate::preflight::Refusal;
 use crate::proxy::testing::policy;
 
-/// Refuses `touch marker`, and writing anything of the name `kept`.
+/// Refuses `touch marker`, and writing or connecting to anything of the name `kept`.
 struct NoMarker;
 
 impl Arbiter for NoMarker {
@@ -60,7 +60,8 @@ impl Arbiter for NoMarker {
 
     fn paths(&self, _: &Links, _: &Links) -> PathRules {
         let world = World::test_default(Platform::Linux);
-        PathRules::new(&policy("allow read write /\ndeny write **/kept"), &world, world.clone())
+        let rules = policy("allow read write socket /\ndeny write socket **/kept");
+        PathRules::new(&rules, &world, world.clone())
     }
 
     fn refused(&mut self, _: Refused) {}
@@ -150,7 +151,7 @@ fn mediate(second: Second, folder: &Path, tries: usize, lifeline: OwnedFd, ended
         let starts = calls(&[Mediated::Starts].into(), Observed::Nothing);
         let filter = compile_judged(&[], &starts, Architecture::NATIVE).unwrap();
         let listener = notice::install(&filter).unwrap();
-        socket::send_descriptors(sent.as_raw_fd(), &[listener]).unwrap();
+        socket::hand_over(sent.as_raw_fd(), &[listener]).unwrap();
         crate::linux::sys::close(listener);
         // The first start is the command's own.
         std::process::Command::new("true").status().unwrap();
@@ -166,7 +167,7 @@ fn mediate(second: Second, folder: &Path, tries: usize, lifeline: OwnedFd, ended
         environment: Vec::new(),
     };
     let ends = Ends { listener, lifeline, children: children.descriptor().unwrap() };
-    rights::give_up(Extent::Reading).unwrap();
+    rights::give_up(&[Mediated::Starts].into()).unwrap();
     let judge = Judge { arbiter: &mut NoMarker, known: Some(Known::default()) };
     Watch::new(ends, judge, Some(&command), second).until_the_end();
     0
@@ -184,9 +185,11 @@ fn without_a_second_look_rewriting_the_arguments_wins() {
     assert!((0..20).any(|_| is_lost(Second::Left, 1000)));
 }
 
-/// Opens `free` for writing, so often, while another thread turns the name into `kept` and back.
-fn open_turning(directory: &Path, tries: usize) {
+/// A path in a directory, whose last name another thread turns from `free` to `kept` and back; with something before it that
+/// stays. Where it lies is never given back.
+fn turning(before: &[u8], directory: &Path) -> &'static [u8] {
     let path = CString::new(directory.join("free").to_str().unwrap()).unwrap().into_bytes_with_nul();
+    let path = [before, &path].concat();
     let at = path.len() - "free".len() - 1;
     let path = Box::leak(path.into_boxed_slice());
     let address = path.as_mut_ptr() as usize;
@@ -200,11 +203,30 @@ fn open_turning(directory: &Path, tries: usize) {
             }
         }
     });
+    path
+}
+
+/// Opens such a path for writing, so often.
+fn open_turning(directory: &Path, tries: usize) {
+    let path = turning(b"", directory);
     for _ in 0..tries {
         // SAFETY: the text ends with a NUL that nobody changes.
         unsafe {
-            let file = libc::open(address as *const libc::c_char, libc::O_WRONLY | libc::O_CREAT, 0o600);
+            let file = libc::open(path.as_ptr().cast(), libc::O_WRONLY | libc::O_CREAT, 0o600);
             libc::close(file);
+        }
+    }
+}
+
+/// Connects to such a path, so often.
+fn connect_turning(directory: &Path, tries: usize) {
+    let address = turning(&1_u16.to_ne_bytes(), directory);
+    for _ in 0..tries {
+        // SAFETY: pointer and length are those of memory that is never given back.
+        unsafe {
+            let socket = libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0);
+            libc::connect(socket, address.as_ptr().cast(), address.len() as libc::socklen_t);
+            libc::close(socket);
         }
     }
 }
@@ -212,6 +234,27 @@ fn open_turning(directory: &Path, tries: usize) {
 /// Has these opens judged; whether `kept` was made, which is refused.
 fn is_kept_made(carrying: Carrying, tries: usize) -> bool {
     let folder = tempfile::tempdir().unwrap();
+    judged_while(Mediated::Writes, carrying, || open_turning(folder.path(), tries));
+    assert!(folder.path().join("free").exists(), "what is allowed was opened at times");
+    folder.path().join("kept").exists()
+}
+
+/// Has these connections judged; whether one came to `kept`, which is refused.
+fn is_kept_reached(carrying: Carrying, tries: usize) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let [free, kept] = ["free", "kept"].map(|name| UnixListener::bind(folder.path().join(name)).unwrap());
+    judged_while(Mediated::Sockets, carrying, || connect_turning(folder.path(), tries));
+    let is_reached = |listener: UnixListener| {
+        listener.set_nonblocking(true).unwrap();
+        listener.accept().is_ok()
+    };
+    assert!(is_reached(free), "what is allowed was connected to at times");
+    is_reached(kept)
+}
+
+/// Has the calls of a process judged.
+fn judged_while(judged: Mediated, carrying: Carrying, act: impl FnOnce()) {
+    let judged = [judged].into();
     let (lifeline, other_end) =
         socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).unwrap();
     let (channel, sent) =
@@ -222,9 +265,9 @@ fn is_kept_made(carrying: Carrying, tries: usize) -> bool {
         children.block();
         let listener = socket::await_descriptors(channel.as_raw_fd()).unwrap().remove(0);
         let ends = Ends { listener, lifeline: other_end, children: children.descriptor().unwrap() };
-        rights::give_up(Extent::Writing).unwrap();
+        rights::give_up(&judged).unwrap();
         let judge = Judge { arbiter: &mut NoMarker, known: Some(Known::default()) };
-        let files = Files::new(TerminalPlan::None, carrying);
+        let files = Files::new(TerminalPlan::None, &judged, carrying);
         Watch::new(ends, judge, None, Second::Looked).with_files(Some(files)).until_the_end();
         process::exit(0)
     };
@@ -233,19 +276,17 @@ fn is_kept_made(carrying: Carrying, tries: usize) -> bool {
         drop(lifeline);
         confine::no_new_privileges().unwrap();
         confine::drop_capabilities().unwrap();
-        let writes = calls(&[Mediated::Writes].into(), Observed::Nothing);
-        let filter = compile_judged(&[], &writes, Architecture::NATIVE).unwrap();
+        let judged = calls(&judged, Observed::Nothing);
+        let filter = compile_judged(&[], &judged, Architecture::NATIVE).unwrap();
         let listener = notice::install(&filter).unwrap();
-        socket::send_descriptors(sent.as_raw_fd(), &[listener]).unwrap();
+        socket::hand_over(sent.as_raw_fd(), &[listener]).unwrap();
         crate::linux::sys::close(listener);
-        open_turning(folder.path(), tries);
+        act();
         process::exit(0)
     };
     assert_eq!(process::wait_for_end(pid), Ok(Change::Exited(0)));
     drop(lifeline);
     assert_eq!(process::wait_for_end(mediator), Ok(Change::Exited(0)));
-    assert!(folder.path().join("free").exists(), "what is allowed was opened at times");
-    folder.path().join("kept").exists()
 }
 
 #[test]
@@ -262,7 +303,7 @@ fn where_the_kernel_carries_an_open_out_rewriting_its_path_wins() {
 
 #[test]
 fn what_waits_to_be_looked_at_is_judged_only_if_it_would_wait_for_that() {
-    let files = Files::new(TerminalPlan::None, Carrying::Mediator);
+    let files = Files::new(TerminalPlan::None, &[Mediated::Writes].into(), Carrying::Mediator);
     let judged = calls(&[Mediated::Writes].into(), Observed::Nothing);
     let filter = compile_judged(&[], &judged, Architecture::NATIVE).unwrap();
     let looked_at = calls(&[Mediated::Writes].into(), Observed::Everything);
@@ -285,4 +326,15 @@ fn what_waits_to_be_looked_at_is_judged_only_if_it_would_wait_for_that() {
         }
     }
     assert_eq!(answers.len(), 3);
+}
+
+#[test]
+fn rewriting_the_address_of_a_connection_never_wins() {
+    let tries = std::env::var("FENCE_RACE_TRIES").ok().and_then(|tries| tries.parse().ok()).unwrap_or(2000);
+    assert!(!is_kept_reached(Carrying::Mediator, tries));
+}
+
+#[test]
+fn where_the_kernel_makes_a_connection_rewriting_its_address_wins() {
+    assert!((0..20).any(|_| is_kept_reached(Carrying::Kernel, 2000)));
 }

@@ -20,6 +20,7 @@ use fence_compiler::plan::{CallRule, Condition};
 use libc::sock_filter;
 use thiserror::Error;
 
+use super::sys::socket::HANDING_OVER;
 use assemble::{Piece, allow, kill, load, notify, refuse, statement, test};
 
 /// The flags of `open` with which something is written or made.
@@ -190,6 +191,19 @@ const ARCHITECTURE: u32 = 4;
 
 fn known_elsewhere(call: &str) -> bool {
     [Architecture::X86_64, Architecture::Aarch64].iter().any(|other| other.number(call).is_some())
+}
+
+/// Refuses messages with the flag that the place where calls are answered is handed over with: nobody judges them.
+pub(super) fn handed_over() -> [sock_filter; 6] {
+    const FLAGS: u32 = 32;
+    [
+        load(NUMBER),
+        test(libc::BPF_JEQ, libc::SYS_sendmsg as u32, 0, 3),
+        load(FLAGS),
+        test(libc::BPF_JSET, HANDING_OVER as u32, 0, 1),
+        refuse(libc::EINVAL as u16),
+        allow(),
+    ]
 }
 
 /// Begins a range at a number, in the place of one that begins there, or as a part of the one before if both do the

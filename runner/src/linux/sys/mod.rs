@@ -4,6 +4,7 @@
 
 pub(super) mod attributes;
 pub(super) mod confine;
+pub(super) mod connection;
 pub(super) mod events;
 pub(super) mod file;
 pub(super) mod join;

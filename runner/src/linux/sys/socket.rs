@@ -162,6 +162,10 @@ pub(in crate::linux) fn send_descriptors(channel: RawFd, descriptors: &[RawFd]) 
 
 /// The same with a byte that says something.
 pub(in crate::linux) fn send_with(channel: RawFd, byte: u8, descriptors: &[RawFd]) -> Result<(), Errno> {
+    send(channel, byte, descriptors, libc::MSG_NOSIGNAL)
+}
+
+fn send(channel: RawFd, byte: u8, descriptors: &[RawFd], flags: libc::c_int) -> Result<(), Errno> {
     if descriptors.len() > MOST_CARRIED {
         return Err(Errno::E2BIG);
     }
@@ -182,9 +186,17 @@ pub(in crate::linux) fn send_with(channel: RawFd, byte: u8, descriptors: &[RawFd
         (*first).cmsg_type = libc::SCM_RIGHTS;
         (*first).cmsg_len = libc::CMSG_LEN(length as u32) as _;
         ptr::copy_nonoverlapping(descriptors.as_ptr().cast::<u8>(), libc::CMSG_DATA(first), length);
-        check(libc::sendmsg(channel, &raw const header, libc::MSG_NOSIGNAL).try_into().unwrap_or(-1))
-            .map(drop)
+        check(libc::sendmsg(channel, &raw const header, flags).try_into().unwrap_or(-1)).map(drop)
     }
+}
+
+/// A flag of `sendmsg` that no program sets and that a Unix socket takes no notice of (`MSG_BATCH`).
+pub(in crate::linux) const HANDING_OVER: libc::c_int = 0x40000;
+
+/// Sends descriptors through a channel with that flag, where whatever is sent without it is judged already by whoever is to get
+/// them.
+pub(in crate::linux) fn hand_over(channel: RawFd, descriptors: &[RawFd]) -> Result<(), Errno> {
+    send(channel, 0, descriptors, libc::MSG_NOSIGNAL | HANDING_OVER)
 }
 
 /// Takes the descriptors of one message, without waiting for it; none if the other end is gone.

@@ -1,10 +1,11 @@
-//! The calls that write files: which of them wait, and what each is.
+//! The calls that write files or name sockets: which of them wait, and what each is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use fence_compiler::plan::Condition;
+use fence_compiler::plan::{Condition, Mediated};
 
 use crate::linux::seccomp::{Architecture, Judged};
+use crate::linux::sys::socket::HANDING_OVER;
 
 /// A call, by the arguments that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +47,15 @@ pub(in crate::linux::mediator) enum Call {
     RemoveAttributeOfLink,
     RemoveAttributeOfDescriptor,
     Bind,
+    Connect,
+    SendTo,
+    SendMessage,
+    SendMessages,
+    Clone,
 }
 
-/// Their names; an architecture has some of them only.
-const CALLS: [(&str, Call); 37] = [
+/// The names of those that write files; an architecture has some of them only.
+const WRITING: [(&str, Call); 37] = [
     ("open", Call::Open),
     ("openat", Call::OpenAt),
     ("creat", Call::Creat),
@@ -93,19 +99,49 @@ const CALLS: [(&str, Call); 37] = [
 /// `O_TMPFILE` that is its own.
 const WRITES: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | (libc::O_TMPFILE & !libc::O_DIRECTORY);
 
+/// The names of those that are about sockets.
+const SOCKETS: [(&str, Call); 6] = [
+    ("bind", Call::Bind),
+    ("connect", Call::Connect),
+    ("sendto", Call::SendTo),
+    ("sendmsg", Call::SendMessage),
+    ("sendmmsg", Call::SendMessages),
+    ("clone", Call::Clone),
+];
+
 /// The calls that wait for an answer.
-pub(in crate::linux::mediator) fn judged() -> Vec<Judged> {
-    CALLS.iter().map(|(call, what)| Judged { call, when: when(*what) }).collect()
+pub(in crate::linux::mediator) fn judged(mediated: &BTreeSet<Mediated>) -> Vec<Judged> {
+    calls(mediated).map(|(call, what)| Judged { call, when: when(what) }).collect()
 }
 
-/// When a call may write, as far as its numbers tell.
+fn calls(mediated: &BTreeSet<Mediated>) -> impl Iterator<Item = (&'static str, Call)> {
+    let writing = if mediated.contains(&Mediated::Writes) { WRITING.as_slice() } else { &[] };
+    let sockets = if mediated.contains(&Mediated::Sockets) { SOCKETS.as_slice() } else { &[] };
+    writing.iter().chain(sockets).copied()
+}
+
+/// When a call matters, as far as its numbers tell.
 fn when(call: Call) -> Condition {
+    let bits = |flags: i32| u64::from(flags.cast_unsigned());
     let flags = match call {
         Call::Open => 1,
         Call::OpenAt => 2,
+        // Without an address there is nothing to judge.
+        Call::SendTo => return Condition::NoneOf { argument: 4, width: 64, values: vec![0] },
+        // All but the one with which the place is handed over where calls are answered.
+        Call::SendMessage => {
+            let flag = bits(HANDING_OVER);
+            return Condition::Equals { argument: 2, width: 32, mask: flag, value: 0 };
+        }
+        // A process that has another's descriptors, and is no thread of it.
+        Call::Clone => {
+            return Condition::All(vec![
+                Condition::AnyBit { argument: 0, width: 32, bits: bits(libc::CLONE_FILES) },
+                Condition::Equals { argument: 0, width: 32, mask: bits(libc::CLONE_THREAD), value: 0 },
+            ]);
+        }
         _ => return Condition::Always,
     };
-    let bits = |flags: i32| u64::from(flags.cast_unsigned());
     Condition::All(vec![
         Condition::AnyBit { argument: flags, width: 32, bits: bits(WRITES) },
         // Beside `O_PATH` the kernel takes no notice of any of these.
@@ -127,9 +163,8 @@ pub(super) fn writes(call: Call, arguments: &[u64; 6]) -> bool {
 }
 
 /// The calls by their numbers on this machine.
-pub(in crate::linux::mediator) fn by_number() -> BTreeMap<i32, Call> {
-    CALLS
-        .iter()
-        .filter_map(|(name, call)| Some((i32::try_from(Architecture::NATIVE.number(name)?).ok()?, *call)))
+pub(in crate::linux::mediator) fn by_number(mediated: &BTreeSet<Mediated>) -> BTreeMap<i32, Call> {
+    calls(mediated)
+        .filter_map(|(name, call)| Some((i32::try_from(Architecture::NATIVE.number(name)?).ok()?, call)))
         .collect()
 }

@@ -1,6 +1,6 @@
 //! Where calls lead that name files: walked as the caller would, on the mediator's own copy of the path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +19,8 @@ use crate::linux::sys::file::{self, How, NO_LINKS, Status};
 /// The file tree inside, which is one for all: nobody there can change a root or a mount.
 pub(in crate::linux::mediator) struct Tree {
     root: Rc<OwnedFd>,
+    /// The devices of the sandbox's own file systems.
+    private: BTreeSet<(u32, u32)>,
     /// Where each mount is, by its number.
     mounts: BTreeMap<u64, AbsolutePath>,
 }
@@ -73,6 +75,15 @@ impl Spot {
         let plain = name.strip_suffix(b"/").unwrap_or(name);
         file::status(self.directory(), &CString::new(plain).map_err(|_| Errno::ENOENT)?)
     }
+
+    /// Whether something is mounted there, as what is closed is covered: the kernel keeps nobody from moving or removing that
+    /// who is in another mount namespace.
+    pub(super) fn ask_mount(&self) -> Result<(), Errno> {
+        match self.status() {
+            Ok(status) if status.mount != file::status(self.directory(), c"")?.mount => Err(Errno::EBUSY),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Whether a path leads to the same for everybody.
@@ -121,8 +132,8 @@ pub(super) fn own_path(descriptor: RawFd) -> CString {
 }
 
 impl Tree {
-    /// The file tree that a thread sees.
-    pub(in crate::linux::mediator) fn of(thread: i32) -> Result<Tree, Errno> {
+    /// The file tree that a thread sees, with the places where file systems of its own are mounted.
+    pub(in crate::linux::mediator) fn of(thread: i32, private: &[AbsolutePath]) -> Result<Tree, Errno> {
         let root = know(format!("/proc/{thread}/root").as_str())?;
         let told = std::fs::read(format!("/proc/{thread}/mountinfo")).map_err(|_| Errno::ESRCH)?;
         let mounts = mounts(&told);
@@ -130,7 +141,20 @@ impl Tree {
         if mounts.values().filter(|at| at.is_root()).count() != 1 {
             return Err(Errno::EXDEV);
         }
-        Ok(Tree { root: Rc::new(root), mounts })
+        let device = |path: &AbsolutePath| {
+            let below = CString::new(path.as_bytes().get(1..)?).ok()?;
+            let directory = file::open(root.as_raw_fd(), &below, WALK).ok()?;
+            let (major, minor, _) = file::status(directory.as_raw_fd(), c"").ok()?.identity;
+            Some((major, minor))
+        };
+        let private = private.iter().filter_map(device).collect();
+        Ok(Tree { root: Rc::new(root), private, mounts })
+    }
+
+    /// Whether something lies on a file system of the sandbox's own, where nobody outside makes anything.
+    pub(super) fn is_private(&self, status: &Status) -> bool {
+        let (major, minor, _) = status.identity;
+        self.private.contains(&(major, minor))
     }
 
     /// Where an open file or directory lies.

@@ -8,8 +8,8 @@ use nix::errno::Errno;
 
 use super::ground::{Constancy, Last, Named, Reached, Spot};
 use super::request::Made;
-use super::{Act, Caller, Done, No, refused, refused_name};
-use crate::linux::sys::file;
+use super::{Act, Caller, Done, Knowing, No, refused, refused_name};
+use crate::linux::sys::{connection, file};
 
 impl Caller<'_> {
     pub(super) fn make(&mut self, named: &Named, made: Made) -> Result<Done, No> {
@@ -82,6 +82,7 @@ impl Caller<'_> {
         if let Err(refusal) = self.rules.ask_name(&spot.path, &spot.spellings) {
             return Err(refused_name(refusal, &spot));
         }
+        spot.ask_mount()?;
         if self.begin()? == Act::Now {
             file::remove(spot.directory(), &spot.name, flags)?;
         }
@@ -114,10 +115,19 @@ impl Caller<'_> {
         };
         self.ask_to_make(&spot, Errno::EADDRINUSE)?;
         self.take_mask()?;
+        let is_known =
+            self.knowing == Knowing::Nothing || self.tree.is_private(&file::status(spot.directory(), c"")?);
+        if !is_known {
+            self.sockets.make_room()?;
+        }
         if self.begin()? == Act::Now {
             file::go_to(spot.directory())?;
             let (family, _) = address.split_at_checked(FAMILY).ok_or(Errno::EINVAL)?;
             file::bind(socket, &[family, spot.name.to_bytes_with_nul()].concat())?;
+            if !is_known {
+                // What is not known counts as the host's.
+                let _ = connection::bound_file(socket).and_then(|file| self.sockets.add(file));
+            }
         }
         Ok(Done::Nothing)
     }

@@ -1,28 +1,36 @@
-//! Calls that write files: judged by what they reach, and carried out by the mediator on that.
+//! Calls that write files or go to Unix sockets: judged by what they reach, and carried out by the mediator on that.
 //!
 //! Each call is read once. The mediator walks to what it names as the caller would, asks the rules about the path that was
 //! written and the one that is reached, and then acts on the directory or file that it holds open: nothing that another
 //! thread or process inside does meanwhile changes on what. One call is carried out after the other, so that between
 //! judging and acting nothing inside has made, moved or removed a name either.
 //!
-//! A call that would wait (a FIFO without a reader) is carried out by a process of its own, for which nobody else waits.
+//! A call that would wait (a FIFO without a reader, a server that takes no connection yet) is carried out by a process of its
+//! own, for which nobody else waits.
+//!
+//! A socket is taken from the caller once, like any descriptor. One that goes to no path is connected to the address that was
+//! read; the sandbox's own sockets, which are known from the call that bound them, are open always.
 
 pub(super) mod calls;
 mod changing;
+mod connecting;
 pub(super) mod ground;
 mod making;
 mod moving;
 mod opening;
 pub(super) mod request;
 pub(super) mod rules;
+mod sending;
+mod sockets;
 mod terminal;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use fence_compiler::plan::TerminalPlan;
+use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::plan::{LinuxPlan, Mediated, Mount, TerminalPlan};
 use fence_compiler::question::Reason;
 use nix::errno::Errno;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
@@ -31,6 +39,7 @@ use self::calls::Call;
 use self::ground::{Last, Named, Reached, Spot, Tree};
 use self::request::Request;
 use self::rules::Rules;
+use self::sockets::Sockets;
 use self::waiting::Waiting;
 use super::observe::Outcome;
 use super::place::Own;
@@ -41,14 +50,28 @@ use crate::preflight::Refusal;
 
 pub(super) use self::calls::judged;
 
-/// Judges calls that write files, and carries them out.
+/// Judges calls that write files or go to sockets, and carries them out.
 pub(super) struct Files {
     calls: BTreeMap<i32, Call>,
+    /// Whether where a socket is bound is known, because it matters who has made it.
+    knowing: Knowing,
+    /// Where file systems of the sandbox's own are mounted.
+    private: Vec<AbsolutePath>,
     /// What is known of the sandbox, from the first call on.
     inside: Option<(Tree, Rules)>,
     terminal: TerminalPlan,
     waiting: Waiting,
+    sockets: Sockets,
     carrying: Carrying,
+}
+
+/// Whether it matters who has made a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Knowing {
+    /// It does.
+    Sockets,
+    /// It does not.
+    Nothing,
 }
 
 /// Who carries out what is allowed.
@@ -65,6 +88,10 @@ pub(super) enum Carrying {
 enum Done {
     /// It is done.
     Nothing,
+    /// It is done, and yields this number.
+    Number(i32),
+    /// The kernel carries it out: whatever is changed meanwhile, it reaches nothing that a rule is about.
+    GoOn,
     /// It opened this.
     File { file: OwnedFd, flags: i32 },
     /// It will be answered by somebody else.
@@ -86,9 +113,28 @@ impl From<Errno> for No {
 }
 
 impl Files {
-    /// Is ready for the first call.
-    pub(super) fn new(terminal: TerminalPlan, carrying: Carrying) -> Files {
-        Files { calls: calls::by_number(), inside: None, terminal, waiting: Waiting::default(), carrying }
+    /// Is ready for the first call of a plan that wants some judged.
+    pub(super) fn of(plan: &LinuxPlan) -> Files {
+        let private = plan.mounts.iter().filter(|mount| matches!(mount, Mount::Private { .. }));
+        let private = private.map(|mount| mount.at().clone()).collect();
+        Files { private, ..Files::new(plan.terminal, &plan.mediated, Carrying::Mediator) }
+    }
+
+    /// The same, where no file system is the sandbox's own.
+    pub(super) fn new(terminal: TerminalPlan, mediated: &BTreeSet<Mediated>, carrying: Carrying) -> Files {
+        Files {
+            calls: calls::by_number(mediated),
+            knowing: match mediated.contains(&Mediated::Sockets) {
+                true => Knowing::Sockets,
+                false => Knowing::Nothing,
+            },
+            private: Vec::new(),
+            inside: None,
+            terminal,
+            waiting: Waiting::default(),
+            sockets: Sockets::default(),
+            carrying,
+        }
     }
 
     /// Whether a call is one of these.
@@ -98,7 +144,10 @@ impl Files {
 
     /// How long nobody needs to look after those who wait, in milliseconds.
     pub(super) fn patience(&self) -> i32 {
-        self.waiting.patience()
+        match (self.waiting.patience(), self.sockets.sending.patience()) {
+            (-1, patience) | (patience, -1) => patience,
+            (one, other) => one.min(other),
+        }
     }
 
     /// A process of the mediator's has ended.
@@ -109,11 +158,13 @@ impl Files {
     /// Nobody's calls are answered there any more, and its number may be another's from now on.
     pub(super) fn gone(&mut self, listener: RawFd) {
         self.waiting.gone(listener);
+        self.sockets.sending.gone(listener);
     }
 
     /// Looks after those who wait.
     pub(super) fn look_after(&mut self) {
         self.waiting.look_after();
+        self.sockets.sending.look_after();
     }
 
     /// Takes a call, and tells what came of it. What takes long is left when the lifeline ends.
@@ -121,6 +172,8 @@ impl Files {
         let mut outcome = Outcome::Failed;
         let answer = match self.carry(&notice, arbiter, lifeline) {
             Ok(Done::Nothing) => Answer::Done(0),
+            Ok(Done::Number(number)) => Answer::Done(number),
+            Ok(Done::GoOn) => Answer::GoOn,
             Ok(Done::Later) => return Outcome::Done,
             Ok(Done::File { file, flags }) => {
                 // In two steps, because only an answer has the caller go on where the mediator left off.
@@ -141,8 +194,10 @@ impl Files {
                 Answer::Fail(errno)
             }
         };
-        if matches!(answer, Answer::Done(_)) {
-            outcome = Outcome::Done;
+        match answer {
+            Answer::Done(_) => outcome = Outcome::Done,
+            Answer::GoOn => outcome = Outcome::Left,
+            _ => {}
         }
         #[cfg(test)]
         let answer = match answer {
@@ -158,7 +213,7 @@ impl Files {
         let (tree, rules) = match &mut self.inside {
             Some((tree, rules)) => (tree, rules),
             empty @ None => {
-                let tree = Tree::of(notice.thread)?;
+                let tree = Tree::of(notice.thread, &self.private)?;
                 if !notice::waits(notice.listener, notice.id) {
                     return Err(No::Failed(Errno::ESRCH));
                 }
@@ -178,6 +233,8 @@ impl Files {
             arbiter,
             terminal: self.terminal,
             waiting: &mut self.waiting,
+            sockets: &mut self.sockets,
+            knowing: self.knowing,
             carrying,
         };
         caller.carry(request)
@@ -194,6 +251,8 @@ struct Caller<'a> {
     arbiter: &'a dyn Arbiter,
     terminal: TerminalPlan,
     waiting: &'a mut Waiting,
+    sockets: &'a mut Sockets,
+    knowing: Knowing,
     carrying: Carrying,
 }
 
@@ -207,6 +266,12 @@ impl Caller<'_> {
             Request::Link { from, to, flags } => self.link(&from, &to, flags),
             Request::Change { what, change } => self.change(what, change),
             Request::Bind { socket, address } => self.bind(socket, &address),
+            Request::Connect { socket, address } => self.connect(socket, address),
+            Request::Send { socket, sent, flags } => self.send(socket, sent, flags),
+            Request::Share => {
+                self.sockets.share();
+                Ok(Done::GoOn)
+            }
         }
     }
 

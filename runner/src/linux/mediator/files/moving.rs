@@ -6,6 +6,7 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileTypeExt;
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::paths::Patterns;
@@ -14,7 +15,7 @@ use nix::fcntl::readlinkat;
 
 use super::ground::{Last, Named, Place, Reached, Spot, list, own_path};
 use super::making::below;
-use super::{Act, Caller, Done, No, refused, refused_name};
+use super::{Act, Caller, Done, Knowing, No, refused, refused_name};
 use crate::linux::sys::file::{self, Status};
 
 const NOT_THERE_YET: u32 = 1;
@@ -39,6 +40,8 @@ impl Caller<'_> {
         };
         let status = from.status()?;
         self.ask_to_move(&from, &to, &status)?;
+        from.ask_mount()?;
+        to.ask_mount()?;
         if flags & EXCHANGED != 0 {
             let status = to.status()?;
             self.ask_to_move(&to, &from, &status)?;
@@ -61,9 +64,24 @@ impl Caller<'_> {
         both.map_err(|refusal| refused(refusal, &from.parent))?;
         match status.kind() {
             libc::S_IFDIR => self.ask_for_directory(from, to),
+            libc::S_IFSOCK => self.ask_for_socket(status, &from.path, &to.path, &from.parent),
             libc::S_IFLNK => self.ask_to_lead(&to.parent, &to.path, &text_of(&from.parent, &plain(from)?)?),
             _ => Ok(()),
         }
+    }
+
+    /// A socket of the sandbox's own may have any name.
+    fn ask_for_socket(
+        &self,
+        status: &Status,
+        from: &AbsolutePath,
+        to: &AbsolutePath,
+        at: &OwnedFd,
+    ) -> Result<(), No> {
+        if self.knowing == Knowing::Nothing || self.sockets.has(status) {
+            return Ok(());
+        }
+        self.rules.ask_socket(from, to).map_err(|refusal| refused(refusal, at))
     }
 
     fn ask_for_directory(&self, from: &Spot, to: &Spot) -> Result<(), No> {
@@ -81,7 +99,8 @@ impl Caller<'_> {
                 self.rules.ask_link(place, b".").map_err(|refusal| refused(refusal, &from.parent))?;
             }
         }
-        if self.may_matter(from, to) { self.ask_beneath(from, to) } else { Ok(()) }
+        let opens = self.knowing == Knowing::Sockets && self.rules.ask_socket(&from.path, &to.path).is_err();
+        if opens || self.may_matter(from, to) { self.ask_beneath(from, to) } else { Ok(()) }
     }
 
     /// Whether a rule could tell something in a directory under one name from the same under another.
@@ -126,6 +145,10 @@ impl Caller<'_> {
                 return Err(No::Failed(Errno::EXDEV));
             }
             self.rules.ask_both(&paths.0, &paths.1).map_err(|refusal| refused(refusal, &from.parent))?;
+            if kind == Kind::Socket {
+                let status = file::status(at.as_raw_fd(), &name)?;
+                self.ask_for_socket(&status, &paths.0, &paths.1, &at)?;
+            }
             if kind == Kind::Link {
                 let text = text_of(&at, &name)?;
                 self.rules.ask_link(&paths.1, &text).map_err(|refusal| refused(refusal, &from.parent))?;
@@ -177,8 +200,15 @@ impl Caller<'_> {
                 both.map_err(|refusal| refused(refusal, &object.file))?;
             }
         }
-        if file::status(object.file.as_raw_fd(), c"")?.kind() == libc::S_IFLNK {
-            self.ask_to_lead(&to.parent, &to.path, &text_of(&object.file, c"")?)?;
+        let status = file::status(object.file.as_raw_fd(), c"")?;
+        match (status.kind(), &object.place) {
+            (libc::S_IFLNK, _) => {
+                self.ask_to_lead(&to.parent, &to.path, &text_of(&object.file, c"")?)?;
+            }
+            (libc::S_IFSOCK, Place::Inside(path)) => {
+                self.ask_for_socket(&status, path, &to.path, &object.file)?;
+            }
+            _ => {}
         }
         if self.begin()? == Act::Now {
             let from = (libc::AT_FDCWD, object.own_path());
@@ -215,6 +245,7 @@ impl Level {
                 match () {
                     () if kind.is_dir() => Kind::Directory,
                     () if kind.is_symlink() => Kind::Link,
+                    () if kind.is_socket() => Kind::Socket,
                     () => Kind::Other,
                 },
             ));
@@ -228,6 +259,7 @@ impl Level {
 enum Kind {
     Directory,
     Link,
+    Socket,
     Other,
 }
 

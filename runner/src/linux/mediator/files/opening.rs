@@ -232,16 +232,7 @@ impl Caller<'_> {
 
     /// Opens a file without a name in a directory.
     fn open_nameless(&mut self, named: &Named, intent: Intent) -> Result<Done, No> {
-        let followed = |reached| match reached {
-            Reached::Object(object) => Ok(object),
-            Reached::Name(spot) => self.tree.object(spot, Last::Followed),
-        };
-        let object = match followed(self.locate(named, Last::Followed)?) {
-            Err(Errno::ELOOP) => {
-                followed(self.tree.locate_slowly(self.notice.thread, named, Last::Followed)?)?
-            }
-            object => object?,
-        };
+        let object = self.object(named)?;
         let Place::Inside(path) = &object.place else { return Err(No::Failed(Errno::EACCES)) };
         self.ask_again(&object, path, intent)?;
         self.take_mask()?;

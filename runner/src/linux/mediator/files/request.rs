@@ -15,7 +15,7 @@ const LONGEST_PATH: usize = 4095;
 const LARGEST_ATTRIBUTE: u64 = 65_536;
 const LONGEST_NAME: usize = 255;
 /// How long an address may be.
-const LONGEST_ADDRESS: u64 = 128;
+pub(super) const LONGEST_ADDRESS: usize = 128;
 
 /// A call, with everything that it points to.
 pub(in crate::linux::mediator) enum Request {
@@ -33,6 +33,23 @@ pub(in crate::linux::mediator) enum Request {
     Change { what: What, change: Change },
     /// Gives a socket its address.
     Bind { socket: i32, address: Vec<u8> },
+    /// Connects a socket.
+    Connect { socket: i32, address: Vec<u8> },
+    /// Sends something; what, is read when it is known what the socket is.
+    Send { socket: i32, sent: Sent, flags: i32 },
+    /// Has a process that shares its descriptors with another.
+    Share,
+}
+
+/// Where it lies what is sent.
+#[derive(Clone, Copy)]
+pub(super) enum Sent {
+    /// In one place, to an address.
+    To { data: u64, length: u64, name: u64, name_length: i32 },
+    /// As a message tells.
+    Message { header: u64 },
+    /// As several messages tell.
+    Messages { headers: u64, count: u32 },
 }
 
 /// What is made.
@@ -63,7 +80,7 @@ pub(in crate::linux::mediator) enum Change {
 /// Reads a call.
 pub(in crate::linux::mediator) fn read(call: Call, notice: &Notice) -> Result<Request, Errno> {
     let mut reader = Reader { memory: Memory::of(notice.thread), notice };
-    let [first, second, third, fourth, fifth, _] = notice.arguments;
+    let [first, second, third, fourth, fifth, sixth] = notice.arguments;
     let here = libc::AT_FDCWD;
     let mode = |argument: u64| number(argument).cast_unsigned() & 0o177_777;
     Ok(match call {
@@ -160,13 +177,24 @@ pub(in crate::linux::mediator) fn read(call: Call, notice: &Notice) -> Result<Re
             reader.attributed(call, first, Change::RemoveAttribute { name })?
         }
         Call::Bind => {
-            let length = u64::from(number(third).cast_unsigned());
-            if length > LONGEST_ADDRESS {
-                return Err(Errno::EINVAL);
-            }
-            let address = reader.memory.bytes(second, usize::try_from(length).unwrap_or(0))?;
-            Request::Bind { socket: number(first), address }
+            Request::Bind { socket: number(first), address: reader.address(second, number(third))? }
         }
+        Call::Connect => {
+            Request::Connect { socket: number(first), address: reader.address(second, number(third))? }
+        }
+        Call::SendTo => {
+            let sent = Sent::To { data: second, length: third, name: fifth, name_length: number(sixth) };
+            Request::Send { socket: number(first), sent, flags: number(fourth) }
+        }
+        Call::SendMessage => {
+            let sent = Sent::Message { header: second };
+            Request::Send { socket: number(first), sent, flags: number(third) }
+        }
+        Call::SendMessages => {
+            let sent = Sent::Messages { headers: second, count: third as u32 };
+            Request::Send { socket: number(first), sent, flags: number(fourth) }
+        }
+        Call::Clone => Request::Share,
     })
 }
 
@@ -208,6 +236,11 @@ impl Reader<'_> {
             return if text.len() > most { Err(longer) } else { Ok(text) };
         }
         self.memory.text(address, most).map_err(|errno| if errno == Errno::E2BIG { longer } else { errno })
+    }
+
+    /// The address of a socket.
+    fn address(&mut self, address: u64, length: i32) -> Result<Vec<u8>, Errno> {
+        read_address(&mut self.memory, address, length)
     }
 
     fn path(&mut self, directory: i32, address: u64) -> Result<Named, Errno> {
@@ -322,6 +355,14 @@ impl Reader<'_> {
             at = at.checked_add(8).ok_or(Errno::EFAULT)?;
         }
         Ok(Some(numbers))
+    }
+}
+
+/// The address of a socket, as bytes.
+pub(super) fn read_address(memory: &mut Memory, address: u64, length: i32) -> Result<Vec<u8>, Errno> {
+    match usize::try_from(length) {
+        Ok(length) if length <= LONGEST_ADDRESS => memory.bytes(address, length),
+        _ => Err(Errno::EINVAL),
     }
 }
 

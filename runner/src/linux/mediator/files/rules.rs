@@ -124,6 +124,14 @@ impl Rules {
         }
     }
 
+    /// Whether a socket of the host's may have another name: the new one opens nothing.
+    pub(super) fn ask_socket(&self, from: &AbsolutePath, to: &AbsolutePath) -> Result<(), Refusal> {
+        match (self.ask(PathAction::Socket, from, &[]), self.ask(PathAction::Socket, to, &[])) {
+            (Err(refusal), Ok(())) => Err(refusal),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a directory may have another name: one that holds a link which rules lead through may not, because they would
     /// be followed without it from then on.
     pub(super) fn ask_directory(&self, path: &AbsolutePath) -> Result<(), Refusal> {
@@ -182,7 +190,11 @@ fn led_to(link: &AbsolutePath, target: &[u8]) -> Option<AbsolutePath> {
 }
 
 fn refusal(action: PathAction, path: &AbsolutePath, decision: Decision) -> Refusal {
-    let action = if action == PathAction::Write { "write" } else { "read" };
+    let action = match action {
+        PathAction::Write => "write",
+        PathAction::Socket => "socket",
+        _ => "read",
+    };
     Refusal { action, item: path.to_string(), decision }
 }
 

@@ -1,4 +1,4 @@
-//! Opens that wait for somebody else: each in a process of its own, which answers the call when it is done.
+//! Opens and connections that wait for somebody else: each in a process of its own, which answers the call when it is done.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::ground::own_path;
 use crate::linux::sys::notice::{self, Answer, Notice};
 use crate::linux::sys::process::{self, Side};
-use crate::linux::sys::{self, file, join};
+use crate::linux::sys::{self, connection, file, join};
 
 /// How often those who wait are looked after, in milliseconds.
 const PATIENCE: i32 = 20;
@@ -28,6 +28,32 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Opens what a descriptor stands for, however long that takes.
     pub(super) fn open(&mut self, notice: &Notice, file: &OwnedFd, flags: i32) -> Result<(), Errno> {
+        let (path, without) = (own_path(file.as_raw_fd()), libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW);
+        self.answer(notice, &[file.as_raw_fd()], || {
+            let opened = file::open_plainly(&path, flags & !without | libc::O_NOCTTY)?;
+            notice::hand(notice.listener, notice.id, opened.as_raw_fd(), flags)
+        })
+    }
+
+    /// Connects a socket, however long that takes; to what one of the descriptors stands for, if the address says so.
+    pub(super) fn connect(
+        &mut self,
+        notice: &Notice,
+        socket: &OwnedFd,
+        address: &[u8],
+        target: Option<&OwnedFd>,
+    ) -> Result<(), Errno> {
+        let kept: Vec<RawFd> = [socket].into_iter().chain(target).map(AsRawFd::as_raw_fd).collect();
+        self.answer(notice, &kept, || connection::connect(socket.as_raw_fd(), address).map(|()| 0))
+    }
+
+    /// Has a process do something and answer what comes of it; of the descriptors it keeps these alone.
+    fn answer(
+        &mut self,
+        notice: &Notice,
+        kept: &[RawFd],
+        act: impl FnOnce() -> Result<i32, Errno>,
+    ) -> Result<(), Errno> {
         if self.calls.len() >= MOST {
             return Err(Errno::ENFILE);
         }
@@ -37,15 +63,9 @@ impl Waiting {
                 Ok(())
             }
             Side::Child => {
-                let kept = [notice.listener, file.as_raw_fd()];
+                let kept = [&[notice.listener], kept].concat();
                 let done = join::die_with_parent().and_then(|()| sys::close_all_but(kept.iter()));
-                let without = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
-                let opened = done.and_then(|()| {
-                    file::open_plainly(&own_path(file.as_raw_fd()), flags & !without | libc::O_NOCTTY)
-                });
-                let handed = opened
-                    .and_then(|opened| notice::hand(notice.listener, notice.id, opened.as_raw_fd(), flags));
-                let answer = handed.map_or_else(Answer::Fail, Answer::Done);
+                let answer = done.and_then(|()| act()).map_or_else(Answer::Fail, Answer::Done);
                 let _ = notice::answer(notice.listener, notice.id, answer);
                 process::exit(0)
             }
@@ -94,7 +114,7 @@ impl Waiting {
 }
 
 /// How a call of a thread ends for which a signal waits.
-fn interrupted(thread: i32) -> Option<Answer> {
+pub(super) fn interrupted(thread: i32) -> Option<Answer> {
     let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
     let field = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
     let signals = |key| field(key).and_then(|bits| u64::from_str_radix(bits, 16).ok()).unwrap_or(0);

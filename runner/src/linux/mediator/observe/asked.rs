@@ -1,7 +1,7 @@
 //! What a call that is looked at would do, and with what.
 
 use fence_compiler::bytes::AbsolutePath;
-use fence_compiler::plan::Condition;
+use fence_compiler::plan::{Condition, Mediated};
 use fence_compiler::policy::PathAction;
 use fence_compiler::question::{Decision, Reason};
 use nix::errno::Errno;
@@ -100,7 +100,10 @@ impl Deed {
 
 /// When an open waits.
 pub(super) fn opens(call: &str, observed: Observed) -> Condition {
-    let writing = judged().into_iter().find(|judged| judged.call == call).map(|judged| judged.when);
+    let writing = judged(&[Mediated::Writes].into())
+        .into_iter()
+        .find(|judged| judged.call == call)
+        .map(|judged| judged.when);
     match (observed, writing) {
         (Observed::Changes, Some(writing)) => writing,
         _ => Condition::Equals {
@@ -115,7 +118,11 @@ pub(super) fn opens(call: &str, observed: Observed) -> Condition {
 /// The other calls that wait, whatever their numbers: those that name a path.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let by_path = |call: &&str| !OPENS.contains(call) && !BY_DESCRIPTOR.contains(call);
-    judged().into_iter().map(|judged| judged.call).filter(by_path).chain(others().map(|(call, _)| call))
+    judged(&[Mediated::Writes].into())
+        .into_iter()
+        .map(|judged| judged.call)
+        .filter(by_path)
+        .chain(others().map(|(call, _)| call))
 }
 
 /// The calls that no rule has judged.
@@ -176,6 +183,7 @@ fn of_files(request: Request) -> Vec<Asked> {
         Request::Bind { address, .. } => {
             socket(&address).map(|named| kept(named, Deed::Make)).into_iter().collect()
         }
+        Request::Connect { .. } | Request::Send { .. } | Request::Share => Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ mod view;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 
-use fence_compiler::plan::{Condition, LandlockPlan};
+use fence_compiler::plan::{Condition, LandlockPlan, Mediated};
 use fence_compiler::question::{Decision, Reason, Verdict};
 use nix::errno::Errno;
 
@@ -98,7 +98,11 @@ impl Observer {
             Some((i32::try_from(Architecture::NATIVE.number(name)?).ok()?, watched))
         };
         let mut calls: BTreeMap<i32, Watched> = asked::others().into_iter().filter_map(number).collect();
-        calls.extend(by_number().into_iter().map(|(number, call)| (number, Watched::File(call))));
+        calls.extend(
+            by_number(&[Mediated::Writes].into())
+                .into_iter()
+                .map(|(number, call)| (number, Watched::File(call))),
+        );
         let first = Some(command.program.clone());
         Some(Observer { calls, inside: None, landlock: landlock.clone(), first })
     }
