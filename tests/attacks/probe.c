@@ -268,6 +268,7 @@ static int open_race(char **words) {
     pthread_t thread;
     turning = strdup(words[1]);
     turns = words;
+    close(open(words[2], O_WRONLY | O_CREAT, 0600));
     if (strlen(words[1]) != strlen(words[2]) || pthread_create(&thread, NULL, turn, NULL)) return 2;
     for (int done = 0; done < tries; done++) {
         int file = open(turning, O_WRONLY | O_CREAT, 0600);

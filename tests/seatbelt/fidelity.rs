@@ -17,7 +17,7 @@ pub mod linux;
 const AROUND: &str = "allow read write exec $cwd\nallow run *\n";
 
 /// One row a kind of rule.
-const ROWS: [(&str, &str); 36] = [
+const ROWS: [(&str, &str); 38] = [
     ("a tree that can be read", "allow read /usr"),
     ("a tree that can be written", "allow write $cwd"),
     ("an `allow` with wildcards", "allow read /usr/share/*"),
@@ -45,6 +45,8 @@ const ROWS: [(&str, &str); 36] = [
     ("a request", "allow connect example.com:443\nallow http \"GET example.com/x\""),
     ("a port to offer", "allow listen 3000"),
     ("a socket by its path", "allow socket /run/docker.sock"),
+    ("sockets in a directory that can be read", "deny socket $cwd"),
+    ("the same, `best-effort cheaply`", "deny socket $cwd best-effort cheaply"),
     ("an environment variable", "allow env HOME"),
     ("a device", "allow device /dev/null"),
     ("the terminal", "allow tty"),

@@ -193,8 +193,12 @@ pub(super) fn filter(
     observed: Observed,
     channel: Option<RawFd>,
 ) -> Result<Filter, Error> {
-    let judged = if channel.is_some() { mediator::calls(mediated, observed) } else { Vec::new() };
-    let program = seccomp::compile_judged(calls, &judged, seccomp::Architecture::NATIVE)
+    let (mut calls, mut judged) = (calls.to_vec(), Vec::new());
+    if channel.is_some() {
+        judged = mediator::calls(mediated, observed);
+        judged.extend(mediator::kinds::judged(&mut calls));
+    }
+    let program = seccomp::compile_judged(&calls, &judged, seccomp::Architecture::NATIVE)
         .map_err(|error| Error::Plan(error.to_string()))?;
     Ok(match channel {
         Some(channel) => Filter::Judged { program, channel },

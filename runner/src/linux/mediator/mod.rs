@@ -14,6 +14,7 @@
 //! every further start fails, and the sandbox is ended.
 
 mod files;
+pub(super) mod kinds;
 mod known;
 mod memory;
 mod observe;
@@ -40,6 +41,7 @@ use super::sys::process::{self, Change, Side, Signals};
 use super::sys::socket;
 use crate::launch::{self, Arbiter, Observed};
 use files::Files;
+use kinds::Kinds;
 use observe::Observer;
 use start::Judge;
 use watch::{Ends, Second, Starts, Watch};
@@ -137,6 +139,7 @@ fn mediate_session(
     let judge = Judge { arbiter, known: None };
     let ends = Ends { listener: channel, lifeline, children };
     let mut watch = Watch::new(ends, judge, None, Second::Looked).with_files(files(plan));
+    watch = watch.with_kinds(Kinds::of(&plan.seccomp));
     watch.until_the_session_ends();
     drop(watch);
     arbiter.conclude();
@@ -185,7 +188,8 @@ fn mediate(
     let command = (starts == Starts::Judged).then_some(command);
     let ends = Ends { listener, lifeline, children };
     let watch = Watch::new(ends, judge, command, Second::Looked);
-    let mut watch = watch.with_files(files(plan)).with_observer(observer, starts);
+    let watch = watch.with_files(files(plan)).with_kinds(Kinds::of(&plan.seccomp));
+    let mut watch = watch.with_observer(observer, starts);
     watch.until_the_end();
     drop(watch);
     arbiter.conclude();

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, readlinkat};
 
 use super::files::Files;
+use super::kinds::Kinds;
 use super::memory::Memory;
 use super::observe::{Observer, Outcome};
 use super::place::{Found, Ground, Look, Own, know, process_of, walk};
@@ -46,8 +47,10 @@ pub(super) struct Watch<'a> {
     second: Second,
     /// The commands of a session that are to be judged yet, by where their calls are answered.
     commands: BTreeMap<RawFd, (launch::Command, CString)>,
-    /// Who carries out calls that write files, if they are judged.
+    /// Who carries out calls that write files or go to sockets, if they are judged.
     files: Option<Files>,
+    /// The kinds of sockets that are refused here; any, as long as nobody has said which.
+    kinds: Kinds,
     /// Who looks at what the kernel answers by itself.
     observer: Option<Observer>,
     starts: Starts,
@@ -89,6 +92,7 @@ impl<'a> Watch<'a> {
             second,
             commands: BTreeMap::new(),
             files: None,
+            kinds: Kinds::of(&[]),
             observer: None,
             starts: Starts::Judged,
         }
@@ -97,6 +101,11 @@ impl<'a> Watch<'a> {
     /// Judges calls that write files, too.
     pub(super) fn with_files(self, files: Option<Files>) -> Watch<'a> {
         Watch { files, ..self }
+    }
+
+    /// Refuses kinds of sockets as these rules do.
+    pub(super) fn with_kinds(self, kinds: Kinds) -> Watch<'a> {
+        Watch { kinds, ..self }
     }
 
     /// Looks at what the kernel answers by itself, too.
@@ -226,6 +235,11 @@ impl<'a> Watch<'a> {
 
     /// Answers a call, and tells what came of it.
     fn carry(&mut self, notice: Notice) -> Outcome {
+        if let Some((refusal, errno)) = self.kinds.refuse(&notice) {
+            self.stop(notice.thread, Stopped::Refused(refusal));
+            self.answer(notice, Answer::Fail(errno));
+            return Outcome::Refused;
+        }
         if let Some(files) = self.files.as_mut().filter(|files| files.takes(&notice)) {
             let lifeline = self.ends.lifeline.as_raw_fd();
             return files.take(notice, self.judge.arbiter, lifeline);

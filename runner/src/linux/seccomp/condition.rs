@@ -25,6 +25,27 @@ pub(super) fn any(
     Ok(())
 }
 
+/// Whether a condition holds for the arguments of a call.
+pub(in crate::linux) fn holds(condition: &Condition, arguments: &[u64; 6]) -> bool {
+    let value = |argument: u8, width: u8| {
+        let value = arguments.get(usize::from(argument)).copied().unwrap_or_default();
+        Argument { number: argument, width }.cut(value)
+    };
+    match condition {
+        Condition::Always => true,
+        Condition::Equals { argument, width, mask, value: wanted } => {
+            let cut = |bits| Argument { number: *argument, width: *width }.cut(bits);
+            value(*argument, *width) & cut(*mask) == cut(*wanted)
+        }
+        Condition::AnyBit { argument, width, bits } => value(*argument, *width) & bits != 0,
+        Condition::All(conditions) => conditions.iter().all(|condition| holds(condition, arguments)),
+        Condition::NoneOf { argument, width, values } => {
+            let cut = |bits: &u64| Argument { number: *argument, width: *width }.cut(*bits);
+            !values.iter().any(|other| cut(other) == value(*argument, *width))
+        }
+    }
+}
+
 /// Goes to one label if the condition holds, to the other if not.
 fn write(condition: &Condition, holds: Label, fails: Label, piece: &mut Piece) -> Result<(), FilterError> {
     match condition {

@@ -23,6 +23,8 @@ use thiserror::Error;
 use super::sys::socket::HANDING_OVER;
 use assemble::{Piece, allow, kill, load, notify, refuse, statement, test};
 
+pub(super) use condition::holds;
+
 /// The flags of `open` with which something is written or made.
 pub(super) const WRITING: i32 = libc::O_WRONLY
     | libc::O_RDWR
@@ -256,7 +258,7 @@ fn search(ranges: &[(u32, Vec<sock_filter>)]) -> Vec<sock_filter> {
 }
 
 /// The number of an error.
-fn errno(name: &str) -> Option<u16> {
+pub(super) fn errno(name: &str) -> Option<u16> {
     let number = match name {
         "EPERM" => libc::EPERM,
         "ENOENT" => libc::ENOENT,

@@ -43,7 +43,7 @@ pub(in crate::linux::mediator) enum Request {
 
 /// Where it lies what is sent.
 #[derive(Clone, Copy)]
-pub(super) enum Sent {
+pub(in crate::linux::mediator) enum Sent {
     /// In one place, to an address.
     To { data: u64, length: u64, name: u64, name_length: i32 },
     /// As a message tells.
