@@ -1,4 +1,4 @@
-//! Tells the program which commit it is built from, where that is known.
+//! Tells the program which commit it is built from, where that is known, and puts the pages of codes and the schemas into it.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,6 +9,29 @@ fn main() {
     let commit = packaged(Path::new(&here)).or_else(|| checked_out(Path::new(&here)));
     println!("cargo::rustc-env=FENCE_COMMIT={}", commit.unwrap_or_default());
     pages(&Path::new(&here).join("errors"));
+    schemas(&Path::new(&here).join("schemas"));
+}
+
+/// Takes the schemas, from the folder that `schemas` leads to, without what makes them readable.
+fn schemas(folder: &Path) {
+    let out = std::env::var("OUT_DIR").unwrap_or_default();
+    for name in ["policy", "artifact"] {
+        let path = folder.join(name).with_extension("schema.json");
+        println!("cargo::rerun-if-changed={}", path.display());
+        let compact = std::fs::read(&path)
+            .map_err(|error| error.to_string())
+            .and_then(|text| {
+                serde_json::from_slice::<serde_json::Value>(&text).map_err(|error| error.to_string())
+            })
+            .map(|schema| schema.to_string());
+        let written = compact.and_then(|text| {
+            std::fs::write(Path::new(&out).join(name).with_extension("schema.json"), text)
+                .map_err(|error| error.to_string())
+        });
+        if let Err(error) = written {
+            println!("cargo::error=cannot take the schema {}: {error}", path.display());
+        }
+    }
 }
 
 /// Makes the table of the pages of codes, from the folder that `errors` leads to: `docs/errors`.

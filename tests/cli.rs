@@ -63,6 +63,7 @@ fn main() -> ExitCode {
     fs::copy(env!("CARGO_BIN_EXE_fence"), ground.path().join("fence")).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cli");
     keep_pages(&folder.join("help"), &ground.path().join("data/help"));
+    keep_pages(&folder.join("../../schemas"), &ground.path().join("data/schemas"));
     let mut trials = Vec::new();
     let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
