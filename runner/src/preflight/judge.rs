@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
+use fence_compiler::grant;
 use fence_compiler::host::Host;
 use fence_compiler::policy::{PathAction, Policy};
 use fence_compiler::question::{Decision, Question, Start, Verdict};
@@ -13,6 +14,8 @@ use super::lookup::{Lookup, Program, look_up};
 use super::shell::{Invocation, Word};
 use super::world::{Ways, world};
 use super::wrapper::unwrapped;
+use crate::asking;
+use crate::cli::remedy;
 
 /// A question that was answered with no, and the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +107,27 @@ impl Judge<'_> {
             let program = look_up(lookup, |_| true).ok();
             self.start(asked, program.as_ref(), &argv)
         })
+    }
+}
+
+/// The policy by which a start is judged once the person has allowed what was refused; `None` where no person may.
+pub(crate) fn granted(policy: &Policy, refusal: &Refusal) -> Option<Policy> {
+    let asked = match refusal.action {
+        "run" => grant::running(),
+        "ssh" => grant::reaching(),
+        _ => return None,
+    };
+    grant::granted(policy, &refusal.decision.reason, asked)
+}
+
+/// The question about a start that would be refused.
+pub(crate) fn question(policy: &Policy, refusal: &Refusal, program: Option<&str>) -> asking::Question {
+    asking::Question {
+        number: 0,
+        action: refusal.action.to_owned(),
+        item: refusal.item.clone(),
+        program: program.map(str::to_owned),
+        reasons: remedy::reasons(policy, &refusal.decision),
     }
 }
 

@@ -1,5 +1,7 @@
 //! A start of a program: what was asked for, what it comes down to, and whether it is allowed.
 
+use std::rc::Rc;
+
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::cover::PROGRAM_DIRECTORIES;
 use fence_compiler::question::{Decision, Reason, Start, Verdict};
@@ -16,11 +18,12 @@ use crate::preflight::Refusal;
 const DEEPEST: usize = 5;
 
 /// What is asked for.
+#[derive(Clone)]
 pub(super) struct Given {
     /// The file's name, as the kernel tells it to a script's interpreter.
     pub(super) name: Vec<u8>,
     /// The file.
-    pub(super) found: Found,
+    pub(super) found: Rc<Found>,
     /// The arguments.
     pub(super) argv: Vec<Vec<u8>>,
 }
@@ -97,7 +100,7 @@ impl Judge<'_> {
                     let rest = argv.into_iter().skip(1);
                     argv =
                         [interpreter.clone()].into_iter().chain(argument).chain([name]).chain(rest).collect();
-                    found = walk(ground, &interpreter, Look::Plain)?;
+                    found = Rc::new(walk(ground, &interpreter, Look::Plain)?);
                     name = interpreter;
                     role = Role::Interpreter;
                 }

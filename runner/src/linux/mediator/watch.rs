@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, readlinkat};
@@ -20,6 +21,7 @@ use crate::linux::sys::process::{self, Readable};
 use crate::linux::sys::request::Request;
 use crate::linux::sys::socket;
 use crate::linux::sys::trace::{self, Stop};
+use crate::preflight::Refusal;
 
 /// What the mediator waits for.
 pub(super) struct Ends {
@@ -33,6 +35,8 @@ pub(super) struct Ends {
 
 /// How long a path may be, as in the kernel.
 const LONGEST_PATH: usize = 4096;
+/// How many questions are asked about one start: as many rules may refuse it one after the other.
+const QUESTIONS: u32 = 8;
 
 /// The mediator of one run.
 pub(super) struct Watch<'a> {
@@ -283,16 +287,16 @@ impl<'a> Watch<'a> {
             |(root, start)| {
                 let ground = Ground { root, start, own: Own::Caller };
                 let name = command.program.as_bytes().to_vec();
-                let found = walk(&ground, &name, Look::Plain)?;
+                let found = Rc::new(walk(&ground, &name, Look::Plain)?);
                 let argv = command.argv.iter().map(|word| word.as_bytes().to_vec()).collect();
-                self.judge.plan(&ground, Given { name, found, argv })
+                self.judged(&ground, &Given { name, found, argv }, None)
             },
         );
         match judged {
             // What lies only inside, or nowhere, the kernel finds or does not.
             Ok(_) | Err(Stopped::Failed(_)) => Answer::GoOn,
             Err(Stopped::Refused(refusal)) => {
-                self.judge.arbiter.refused(Refused { refusal, process: None, program: None });
+                self.judge.arbiter.refused(refused(refusal, None));
                 Answer::Fail(Errno::EACCES)
             }
         }
@@ -328,10 +332,10 @@ impl<'a> Watch<'a> {
             [] if flags & libc::AT_EMPTY_PATH == 0 => return Err(Stopped::Failed(Errno::ENOENT)),
             [] => {
                 let found = Found::of(ground.start.try_clone().map_err(|_| Errno::EMFILE)?, BTreeMap::new())?;
-                Given { name: format!("/dev/fd/{directory}").into_bytes(), found, argv }
+                Given { name: format!("/dev/fd/{directory}").into_bytes(), found: Rc::new(found), argv }
             }
             _ => {
-                let found = walk(&ground, &name, Look::Plain)?;
+                let found = Rc::new(walk(&ground, &name, Look::Plain)?);
                 let name = match directory {
                     number if number != libc::AT_FDCWD && !name.starts_with(b"/") => {
                         [format!("/dev/fd/{number}/").as_bytes(), &name].concat()
@@ -341,7 +345,25 @@ impl<'a> Watch<'a> {
                 Given { name, found, argv }
             }
         };
-        self.judge.plan(&ground, given)
+        self.judged(&ground, &given, Some(thread))
+    }
+
+    /// Judges what is asked for; before it is refused the person is asked, where that is wanted.
+    fn judged(&mut self, ground: &Ground, given: &Given, thread: Option<i32>) -> Result<Planned, Stopped> {
+        let mut judged = self.judge.plan(ground, given.clone());
+        for _ in 0..QUESTIONS {
+            let Err(Stopped::Refused(refusal)) = &judged else { break };
+            if !self.judge.arbiter.asks() {
+                break;
+            }
+            let refused = refused(refusal.clone(), thread);
+            if !self.judge.arbiter.ask(&refused, self.ends.lifeline.as_fd()) {
+                break;
+            }
+            judged = self.judge.plan(ground, given.clone());
+        }
+        self.judge.arbiter.settle();
+        judged
     }
 
     /// Holds a thread whose start is allowed, so that it stops when that has happened.
@@ -364,9 +386,7 @@ impl<'a> Watch<'a> {
         match stopped {
             Stopped::Failed(errno) => Answer::Fail(errno),
             Stopped::Refused(refusal) => {
-                let process = Own::Thread(thread).numbers().ok().map(|(process, _)| process);
-                let program = String::from_utf8_lossy(&program_of(thread)).into_owned();
-                self.judge.arbiter.refused(Refused { refusal, process, program: Some(program) });
+                self.judge.arbiter.refused(refused(refusal, Some(thread)));
                 Answer::Fail(Errno::EACCES)
             }
         }
@@ -445,6 +465,13 @@ fn name_executed(process: i32) -> Result<Vec<u8>, Errno> {
         }
     }
     Err(Errno::ENOENT)
+}
+
+/// A refusal, and whose start it was: the command's own, or one that a thread asks for.
+fn refused(refusal: Refusal, thread: Option<i32>) -> Refused {
+    let process = thread.and_then(|thread| Own::Thread(thread).numbers().ok()).map(|(process, _)| process);
+    let program = thread.map(|thread| String::from_utf8_lossy(&program_of(thread)).into_owned());
+    Refused { refusal, process, program }
 }
 
 /// The program that a thread's process runs.
