@@ -8,6 +8,8 @@ use crate::linux::sys::notice;
 
 /// How much is read at once.
 const PIECE: u64 = 16 * 1024;
+/// What can be read, or not, as a whole.
+const PAGE: u64 = 4096;
 /// How many pieces are kept: arguments lie close together.
 const KEPT: usize = 64;
 /// The most that the arguments of a call may hold: more than the kernel takes.
@@ -104,38 +106,47 @@ impl Memory {
 
     /// What is known from an address on; never empty.
     fn from(&mut self, address: u64) -> Result<&[u8], Errno> {
-        let start = address / PIECE * PIECE;
-        if !self.pieces.contains_key(&start) {
+        if self.known(address).is_none() {
             if self.pieces.len() >= KEPT {
                 self.pieces.pop_first();
             }
-            self.pieces.insert(start, read(self.thread, start, address)?);
+            let (start, piece) = self.read(address)?;
+            self.pieces.insert(start, piece);
         }
-        let piece = self.pieces.get(&start).map(Vec::as_slice).unwrap_or_default();
-        let rest = usize::try_from(address - start).ok().and_then(|skipped| piece.get(skipped..));
-        rest.filter(|rest| !rest.is_empty()).ok_or(Errno::EFAULT)
+        self.known(address).ok_or(Errno::EFAULT)
     }
-}
 
-/// Reads the piece that begins at an address, at least up to another one in it. Of pages before that which cannot be read
-/// it holds zeros.
-fn read(thread: i32, start: u64, wanted: u64) -> Result<Vec<u8>, Errno> {
-    const PAGE: u64 = 4096;
-    let mut piece = vec![0; usize::try_from(PIECE).unwrap_or(0)];
-    match notice::read_memory(thread, start, &mut piece) {
-        Ok(read) if u64::try_from(read).unwrap_or(0) > wanted - start => {
-            piece.truncate(read);
-            return Ok(piece);
-        }
-        Err(errno) if errno != Errno::EFAULT => return Err(errno),
-        _ => {}
+    /// What of the pieces that were read lies from an address on.
+    fn known(&self, address: u64) -> Option<&[u8]> {
+        let (start, piece) = self.pieces.range(..=address).next_back()?;
+        let skipped = usize::try_from(address - start).ok()?;
+        piece.get(skipped..).filter(|rest| !rest.is_empty())
     }
-    let from = wanted / PAGE * PAGE;
-    let skipped = usize::try_from(from - start).unwrap_or(0);
-    let read = notice::read_memory(thread, from, piece.get_mut(skipped..).unwrap_or_default())?;
-    piece.truncate(skipped + read);
-    piece.iter_mut().take(skipped).for_each(|byte| *byte = 0);
-    Ok(piece)
+
+    /// Reads a piece around an address that is not known, and nothing that is: where it begins, and its bytes. Of what
+    /// lies before the address it leaves out what cannot be read.
+    fn read(&self, address: u64) -> Result<(u64, Vec<u8>), Errno> {
+        let first = address / PIECE * PIECE;
+        let before = self.pieces.range(..address).next_back();
+        let before = before.map_or(first, |(start, piece)| {
+            start.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX)).max(first)
+        });
+        let behind = self.pieces.range(address..).next().map_or(u64::MAX, |(start, _)| *start);
+        let behind = behind.min(first.saturating_add(PIECE));
+        let mut failed = Errno::EFAULT;
+        for start in [before, (address / PAGE * PAGE).max(before)] {
+            let mut piece = vec![0; usize::try_from(behind - start).unwrap_or(0)];
+            match notice::read_memory(self.thread, start, &mut piece) {
+                Ok(read) if u64::try_from(read).unwrap_or(0) > address - start => {
+                    piece.truncate(read);
+                    return Ok((start, piece));
+                }
+                Ok(_) => {}
+                Err(errno) => failed = errno,
+            }
+        }
+        Err(failed)
+    }
 }
 
 #[cfg(test)]
@@ -154,5 +165,40 @@ mod tests {
         assert_eq!(memory.texts(0).unwrap(), Vec::<Vec<u8>>::new());
         assert_eq!(memory.text(held[1].as_ptr() as u64, 10), Err(Errno::E2BIG));
         assert_eq!(memory.text(8, 10), Err(Errno::EFAULT));
+    }
+
+    /// Four pages that a piece covers, of which the first cannot be read.
+    #[allow(unsafe_code)]
+    fn pages() -> &'static mut [u8] {
+        let size = usize::try_from(2 * PIECE).unwrap();
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: fresh memory, which is never given back; the page that is closed is not in what is returned.
+        unsafe {
+            let made =
+                libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+            assert_ne!(made, libc::MAP_FAILED);
+            let start = (made as u64).div_ceil(PIECE) * PIECE;
+            assert_eq!(libc::mprotect(start as *mut libc::c_void, 4096, libc::PROT_NONE), 0);
+            std::slice::from_raw_parts_mut((start + PAGE) as *mut u8, 3 * 4096)
+        }
+    }
+
+    #[test]
+    fn what_lies_before_in_a_piece_is_read_though_its_beginning_cannot_be() {
+        let pages = pages();
+        pages[..5].copy_from_slice(b"first");
+        pages[4090..4100].copy_from_slice(b"in between");
+        pages[8192..8196].copy_from_slice(b"last");
+        let at = pages.as_ptr() as u64;
+        let mut memory = Memory::of(i32::try_from(std::process::id()).unwrap());
+        assert_eq!(memory.text(at + 8192, 100).unwrap(), b"last");
+        assert_eq!(memory.text(at, 100).unwrap(), b"first");
+        assert_eq!(memory.text(at + 4090, 100).unwrap(), b"in between");
+        // What was read once is not read again.
+        pages[4096..4100].copy_from_slice(b"....");
+        pages[8192..8196].copy_from_slice(b"....");
+        assert_eq!(memory.text(at + 4090, 100).unwrap(), b"in between");
+        assert_eq!(memory.text(at + 8192, 100).unwrap(), b"last");
+        assert_eq!(memory.text(at - 1, 100), Err(Errno::EFAULT));
     }
 }
