@@ -22,13 +22,26 @@ use fence_compiler::source::{LoadError, Loader, Origin, Reference, Source};
 use fence_compiler::world::World;
 
 /// The built-in policies, and nothing else.
-struct BuiltIn;
+#[derive(Clone, Copy)]
+enum BuiltIn {
+    /// As a run takes them: read when fence was built.
+    Prepared,
+    /// As texts.
+    Text,
+}
 
 impl Loader for BuiltIn {
     fn load(&self, reference: Reference<'_>, _: &Origin) -> Result<Source, LoadError> {
         match reference {
             Reference::Name(name) => Ok(source(name, fence_policies::get(name).unwrap())),
             Reference::Path(_) => Err(LoadError::NoDirectory),
+        }
+    }
+
+    fn prepared(&self, source: &Source) -> Option<&'static [u8]> {
+        match (self, &source.origin) {
+            (BuiltIn::Prepared, Origin::BuiltIn(name)) => fence_policies::prepared(name),
+            _ => None,
         }
     }
 }
@@ -38,7 +51,11 @@ fn source(name: &str, text: &str) -> Source {
 }
 
 fn resolved(text: &str) -> Policy {
-    resolve(&Request { mains: vec![source("bench", text)], ..Request::default() }, &BuiltIn).policy
+    resolved_by(BuiltIn::Text, text)
+}
+
+fn resolved_by(library: BuiltIn, text: &str) -> Policy {
+    resolve(&Request { mains: vec![source("bench", text)], ..Request::default() }, &library).policy
 }
 
 /// A policy with that many rules, each on a path of its own.
@@ -132,10 +149,11 @@ fn compiling(c: &mut Criterion) {
     let files = files();
     for name in ["default", "code"] {
         let text = format!("include {name}\n");
-        counted(&format!("compile/{name}"), || lower(&resolved(&text), &host, &mut files.clone()));
-        group.bench_function(name, |b| {
-            b.iter(|| lower(&resolved(black_box(&text)), &host, &mut files.clone()));
-        });
+        for (library, kind) in [(BuiltIn::Prepared, ""), (BuiltIn::Text, "/from-texts")] {
+            let lowered = || lower(&resolved_by(library, black_box(&text)), &host, &mut files.clone());
+            counted(&format!("compile/{name}{kind}"), lowered);
+            group.bench_function(format!("{name}{kind}"), |b| b.iter(lowered));
+        }
     }
 }
 

@@ -35,6 +35,14 @@ def files(count):
     return (time.perf_counter() - started) * 1e3
 
 
+def checkout(_):
+    """There and back between two branches of the repository that this stands in."""
+    started = time.perf_counter()
+    for branch in ("one", "two"):
+        subprocess.run(["git", "checkout", "-q", branch], check=True)
+    return (time.perf_counter() - started) * 1e3
+
+
 def send(size, port):
     chunk = bytes(1 << 20)
     with socket.create_connection(("localhost", port)) as connection:
@@ -73,5 +81,5 @@ def requests(count, connections, port):
     return (time.perf_counter() - started) * 1e3
 
 
-work = {"spawn": spawn, "files": files, "send": send, "connect": connect, "requests": requests}
+work = {"spawn": spawn, "files": files, "checkout": checkout, "send": send, "connect": connect, "requests": requests}
 print(work[sys.argv[1]](*map(int, sys.argv[2:])))

@@ -299,13 +299,22 @@ class Bench:
         repo, python = self.repository("inside"), sys.executable
         tries = 3 if self.options.quick else 5
         rules = ["--rule", 'deny run "git push" best-effort']
+        # Nothing has such a name: each call that writes is judged, and carried out.
+        judged = ["--rule", "deny write **/closed-to-writing"]
+        count = 2_000 if self.options.quick else 10_000
+        work = f"{count:,} files: create, stat, read, delete"
         plain = [
             ("100 child processes", "ms", ["spawn", "100"], []),
             ("100 child processes, argument rules", "ms", ["spawn", "100"], rules),
-            ("10,000 files: create, stat, read, delete", "ms", ["files", "2000" if self.options.quick else "10000"], []),
+            (work, "ms", ["files", str(count)], []),
+            (f"{work}, writes judged", "ms", ["files", str(count)], judged),
         ]
         for name, unit, words, more in plain:
             self.compare_inside(name, unit, [python, HERE / "inside.py", *words], repo, more, tries)
+        branches = self.branches(repo, count)
+        words = [python, HERE / "inside.py", "checkout", str(count)]
+        for name, more in [("", []), (", writes judged", judged)]:
+            self.compare_inside(f"git checkout of {count:,} files{name}", "ms", words, branches, more, tries)
         if not self.options.network:
             return
         size = GIB // 8 if self.options.quick else GIB
@@ -317,6 +326,24 @@ class Bench:
             with server(kind) as port:
                 rule = ["--rule", f"allow connect localhost:{port}"]
                 self.compare_inside(name, unit, [python, HERE / "inside.py", *words, str(port)], repo, rule, tries)
+
+    def branches(self, repo, count):
+        """A repository of two branches that differ in so many files."""
+        made = repo / "branches"
+        made.mkdir()
+        git = lambda *words: subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e", *words], cwd=made, check=True,
+                                            capture_output=True)
+        git("init", "-q", "-b", "one")
+        for branch in ("one", "two"):
+            if branch == "two":
+                git("checkout", "-q", "-b", branch)
+            for number in range(count):
+                directory = made / f"d{number % 100}"
+                directory.mkdir(exist_ok=True)
+                (directory / f"f{number}").write_text(f"{branch} {number}\n")
+            git("add", ".")
+            git("commit", "-q", "-m", branch)
+        return made
 
     def compare_inside(self, name, unit, command, repo, more, tries):
         say(f"  inside: {name}")
