@@ -23,6 +23,8 @@ pub(crate) struct Question {
     pub(crate) action: String,
     /// The item.
     pub(crate) item: String,
+    /// The file of a program that would be started: its arguments can say anything.
+    pub(crate) file: Option<String>,
     /// The program that asks for it, where that is known.
     pub(crate) program: Option<String>,
     /// Why it would be refused, one line a reason.

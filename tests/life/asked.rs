@@ -72,6 +72,7 @@ fn is_as_before(terminal: &mut Terminal) -> Result<(), String> {
 fn once(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
     terminal.line(&format!("{fence} sh -c 'expr 1 + 3; expr 1 + 4; echo code=$?; exit 5'"));
     terminal.wait_for("wants to run expr 1 + 3")?;
+    terminal.wait_for("the file is /usr/bin/expr")?;
     terminal.wait_for("deny run \"expr 1 ...\" as sums because \"no sums\"")?;
     answer(terminal, "o")?;
     terminal.wait_for("\n4\r\n")?;
@@ -84,12 +85,15 @@ fn once(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
 }
 
 fn for_the_run(terminal: &mut Terminal, fence: &str) -> Result<(), String> {
-    terminal.line(&format!("{fence} sh -c 'for i in a b c; do expr 1 + 700; done; expr 1 + 5'"));
+    terminal.line(&format!("{fence} sh -c 'for i in a b c; do expr 1 + 700; done; cp /usr/bin/expr . && bash -c \"exec -a expr ./expr 1 + 700\"; expr 1 + 5'"));
     answer(terminal, "run")?;
     for _ in 0..3 {
         terminal.wait_for("701")?;
     }
-    // It was about this command, not about others that the same rule refuses.
+    terminal.wait_for("wants to run expr 1 + 700")?;
+    terminal.wait_for("/expr\r\n")?;
+    answer(terminal, "n")?;
+    // It was about this command, not about others that the same rule refuses, nor about another file under its name.
     terminal.wait_for("wants to run expr 1 + 5")?;
     answer(terminal, "r")?;
     terminal.wait_for("\n6\r\n")?;

@@ -342,7 +342,7 @@ impl Started<'_> {
         };
         let mut judged = self.judged(&judge, &asked, &program, &argv, path);
         while let Err(refusal) = &judged
-            && self.is_granted(refusal)
+            && self.is_granted(refusal, &program)
         {
             let policy = self.granted.clone();
             let judge = Judge { policy: policy.as_ref().unwrap_or(judge.policy), ..judge };
@@ -428,12 +428,14 @@ impl Started<'_> {
     }
 
     /// Asks about a command that would be refused; whether the person allows it.
-    fn is_granted(&mut self, refusal: &Refusal) -> bool {
+    fn is_granted(&mut self, refusal: &Refusal, program: &Program) -> bool {
         let Some(asks) = &mut self.asks else { return false };
         let policy = &self.prepared.policy;
         let asked = self.granted.as_ref().unwrap_or(policy);
         let Some(granted) = preflight::granted(asked, refusal) else { return false };
-        if asks.starts.ask(preflight::question(policy, refusal, None), None) == Answer::Refused {
+        if asks.starts.ask(preflight::question(policy, refusal, Some(&program.resolved), None), None)
+            == Answer::Refused
+        {
             return false;
         }
         let event = Event::granted(EventSource::Preflight, refusal.action, refusal.item.clone());

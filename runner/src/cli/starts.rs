@@ -242,14 +242,14 @@ impl Arbiter for Starts<'_> {
         self.asker.is_some()
     }
 
-    fn ask(&mut self, refused: &Refused, until: BorrowedFd<'_>) -> bool {
+    fn ask(&mut self, refused: &Refused, file: Option<&AbsolutePath>, until: BorrowedFd<'_>) -> bool {
         let Refused { refusal, process, program } = refused;
         let Some(granted) = preflight::granted(self.judging(), refusal) else { return false };
         let start = process.map(|process| (refusal.item.clone(), process));
         if start.is_some() && self.newest == start {
             return false;
         }
-        let question = preflight::question(self.policy(), refusal, program.as_deref());
+        let question = preflight::question(self.policy(), refusal, file, program.as_deref());
         let Some(asker) = &mut self.asker else { return false };
         if asker.ask(question, Some(until)) == Answer::Refused {
             self.newest = start;

@@ -43,9 +43,9 @@ pub trait Arbiter {
         false
     }
 
-    /// Asks the person about a start that would be refused. If they allow it, what it would be refused for is set aside
+    /// Asks the person about a start of a file that would be refused. If they allow it, what it would be refused for is set aside
     /// until the next [`Arbiter::settle`]. An end of `until` is a refusal.
-    fn ask(&mut self, _refused: &Refused, _until: BorrowedFd<'_>) -> bool {
+    fn ask(&mut self, _: &Refused, _file: Option<&AbsolutePath>, _until: BorrowedFd<'_>) -> bool {
         false
     }
 

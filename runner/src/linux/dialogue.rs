@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
-use nix::sys::termios::{self, FlushArg, LocalFlags, SetArg};
+use nix::sys::termios::{self, FlushArg, InputFlags, LocalFlags, OutputFlags, SetArg, Termios};
 use nix::unistd;
 
 use crate::asking::{Answer, LONGEST, Question};
@@ -27,8 +27,8 @@ const READ: Duration = Duration::from_millis(500);
 const TRIES: u32 = 3;
 /// How many answers are remembered.
 const REMEMBERED: usize = 4096;
-/// How much of an item is shown.
-const SHOWN: usize = 400;
+/// How much of an item is shown, in characters.
+const SHOWN: usize = 2000;
 
 /// Ends whatever sequence was begun, and gives the terminal its usual modes.
 const READY: &str = "\x18\x1b[!p\x1b[0m\x0f";
@@ -48,9 +48,18 @@ pub(super) struct Dialogue {
     up: Option<Asked>,
     /// Since when it can be answered.
     since: Instant,
+    /// The modes that the terminal had before it was asked at.
+    modes: Option<Termios>,
     tries: u32,
-    remembered: BTreeMap<(String, String), Answer>,
+    remembered: BTreeMap<Key, Answer>,
     mood: Mood,
+}
+
+/// What an answer that is remembered is about: an action, its item, and the file of a program.
+type Key = (String, String, Option<String>);
+
+fn key(question: &Question) -> Key {
+    (question.action.clone(), question.item.clone(), question.file.clone())
 }
 
 struct Asked {
@@ -104,6 +113,7 @@ impl Dialogue {
             waiting: VecDeque::new(),
             up: None,
             since: Instant::now(),
+            modes: None,
             tries: 0,
             remembered: BTreeMap::new(),
             mood: Mood::Open,
@@ -158,7 +168,7 @@ impl Dialogue {
     }
 
     fn known(&self, question: &Question) -> Option<Answer> {
-        let known = self.remembered.get(&(question.action.clone(), question.item.clone())).copied();
+        let known = self.remembered.get(&key(question)).copied();
         match self.mood {
             Mood::Open => known,
             Mood::Closed => known.or(Some(Answer::Refused)),
@@ -198,7 +208,7 @@ impl Dialogue {
     }
 
     fn prompt(&mut self) {
-        read_lines(&self.terminal);
+        self.read_lines();
         // What was typed before is for somebody else, or for nobody.
         let _ = termios::tcflush(&self.terminal, FlushArg::TCIFLUSH);
         let _ = self.terminal.write_all(PROMPT.as_bytes());
@@ -256,18 +266,41 @@ impl Dialogue {
             self.mood = Mood::Closed;
         }
         if matches!(said, Said::ForThisRun | Said::Never) && self.remembered.len() < REMEMBERED {
-            let Question { action, item, .. } = &asked.question;
-            self.remembered.insert((action.clone(), item.clone()), answer);
+            self.remembered.insert(key(&asked.question), answer);
         }
         self.answer(&asked, answer);
         true
     }
 
-    /// Gives a full-screen program its screen back.
+    /// Has the terminal read lines and show what is typed, whatever it did before.
+    fn read_lines(&mut self) {
+        let Ok(mut modes) = termios::tcgetattr(&self.terminal) else { return };
+        self.modes.get_or_insert_with(|| modes.clone());
+        modes.local_flags |= LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ECHOE | LocalFlags::ISIG;
+        modes.input_flags |= InputFlags::ICRNL;
+        modes.output_flags |= OutputFlags::OPOST | OutputFlags::ONLCR;
+        let _ = termios::tcsetattr(&self.terminal, SetArg::TCSANOW, &modes);
+    }
+
+    /// Gives the terminal its own modes back.
+    fn restore(&mut self) {
+        if let Some(modes) = self.modes.take() {
+            let _ = termios::tcsetattr(&self.terminal, SetArg::TCSANOW, &modes);
+        }
+    }
+
+    /// Gives the terminal its own modes back, and a full-screen program its screen.
     pub(super) fn give_back(&mut self, screen: Screen) {
+        self.restore();
         if screen == Screen::Full {
             let _ = self.terminal.write_all(BACK.as_bytes());
         }
+    }
+}
+
+impl Drop for Dialogue {
+    fn drop(&mut self) {
+        self.restore();
     }
 }
 
@@ -278,14 +311,6 @@ enum Said {
     Refuse,
     Never,
     NoMore,
-}
-
-/// Has a terminal read lines and show what is typed, whatever it did before.
-fn read_lines(terminal: &File) {
-    if let Ok(mut modes) = termios::tcgetattr(terminal) {
-        modes.local_flags |= LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ECHOE | LocalFlags::ISIG;
-        let _ = termios::tcsetattr(terminal, SetArg::TCSANOW, &modes);
-    }
 }
 
 /// The question, for a person.
@@ -300,20 +325,25 @@ fn text(question: &Question, behind: usize) -> String {
         Some(program) => visible(program),
         None => "the command".to_owned(),
     };
-    let mut text =
-        format!("\r\nfence: {} wants to {wants} {}\r\n", cut(&program), cut(&visible(&question.item)));
+    let mut text = format!("\nfence: {} wants to {wants} {}\n", cut(&program), cut(&visible(&question.item)));
+    if let Some(file) = &question.file {
+        text.push_str(&format!("  the file is {}\n", cut(&visible(file))));
+    }
     for reason in &question.reasons {
-        text.push_str(&format!("  {}\r\n", cut(&visible(reason))));
+        text.push_str(&format!("  {}\n", cut(&visible(reason))));
     }
     if behind > 0 {
-        text.push_str(&format!("  ({behind} more questions wait)\r\n"));
+        text.push_str(&format!("  ({behind} more questions wait)\n"));
     }
     text
 }
 
 fn cut(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or("")),
+        Some((end, _)) => {
+            let (shown, rest) = text.split_at(end);
+            format!("{shown}… and {} characters more that are not shown", rest.chars().count())
+        }
         None => text.to_owned(),
     }
 }
@@ -343,14 +373,15 @@ mod tests {
             number: 1,
             action: "run".to_owned(),
             item: "sh -c \x1b[2J\r\nfence: allowed\u{202e}".to_owned(),
+            file: Some("/work/\x1b]0;y\x07".to_owned()),
             program: Some("/tmp/\x07x".to_owned()),
             reasons: vec!["p.fence:3: deny run \x1b]0;x\x07".to_owned()],
         };
         let text = text(&question, 2);
         assert!(
-            text.split("\r\n").all(|line| line.chars().all(|c| !c.is_control() && c != '\u{202e}')),
+            text.split("\n").all(|line| line.chars().all(|c| !c.is_control() && c != '\u{202e}')),
             "{text:?}"
         );
-        assert_eq!(text.matches("\r\n").count(), 4);
+        assert_eq!(text.matches("\n").count(), 5);
     }
 }

@@ -121,11 +121,17 @@ pub(crate) fn granted(policy: &Policy, refusal: &Refusal) -> Option<Policy> {
 }
 
 /// The question about a start that would be refused.
-pub(crate) fn question(policy: &Policy, refusal: &Refusal, program: Option<&str>) -> asking::Question {
+pub(crate) fn question(
+    policy: &Policy,
+    refusal: &Refusal,
+    file: Option<&AbsolutePath>,
+    program: Option<&str>,
+) -> asking::Question {
     asking::Question {
         number: 0,
         action: refusal.action.to_owned(),
         item: refusal.item.clone(),
+        file: file.map(ToString::to_string),
         program: program.map(str::to_owned),
         reasons: remedy::reasons(policy, &refusal.decision),
     }

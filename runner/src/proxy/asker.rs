@@ -37,6 +37,7 @@ impl Asker {
             number,
             action: refusal.action.to_owned(),
             item: refusal.item.clone(),
+            file: None,
             program: None,
             reasons: refusal.reasons(policy),
         };

@@ -357,7 +357,8 @@ impl<'a> Watch<'a> {
                 break;
             }
             let refused = refused(refusal.clone(), thread);
-            if !self.judge.arbiter.ask(&refused, self.ends.lifeline.as_fd()) {
+            let file = given.found.path.as_ref();
+            if !self.judge.arbiter.ask(&refused, file, self.ends.lifeline.as_fd()) {
                 break;
             }
             judged = self.judge.plan(ground, given.clone());
