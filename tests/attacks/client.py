@@ -175,6 +175,8 @@ WAYS = {
     "message": lambda path: socket.socket(socket.AF_UNIX, DATAGRAM).sendmsg([b"x"], [], 0, path),
     "messages": messages,
     "connected": lambda path: connect(path, DATAGRAM).send(b"x"),
+    "flagged": lambda path: socket.socket(socket.AF_UNIX, DATAGRAM).sendmsg([b"x"], [], 0x40000, path),
+    "hidden": lambda path: (LIBC.prctl(4, 0), connect(path)),
     "pair": lambda path: socket.socketpair(socket.AF_UNIX, DATAGRAM)[0].sendto(b"x", path),
     "passed": passed,
     "forked": forked,

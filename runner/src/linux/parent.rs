@@ -193,17 +193,14 @@ pub(super) fn filter(
     observed: Observed,
     channel: Option<RawFd>,
 ) -> Result<Filter, Error> {
-    let (mut calls, mut judged) = (calls.to_vec(), Vec::new());
-    if channel.is_some() {
-        judged = mediator::calls(mediated, observed);
-        judged.extend(mediator::kinds::judged(&mut calls));
-    }
-    let program = seccomp::compile_judged(&calls, &judged, seccomp::Architecture::NATIVE)
-        .map_err(|error| Error::Plan(error.to_string()))?;
-    Ok(match channel {
-        Some(channel) => Filter::Judged { program, channel },
-        None => Filter::Alone(program),
-    })
+    let compile = |calls: &[CallRule], judged: &[seccomp::Judged]| {
+        seccomp::compile_judged(calls, judged, seccomp::Architecture::NATIVE)
+            .map_err(|error| Error::Plan(error.to_string()))
+    };
+    let Some(channel) = channel else { return Ok(Filter::Alone(compile(calls, &[])?)) };
+    let (mut calls, mut judged) = (calls.to_vec(), mediator::calls(mediated, observed));
+    judged.extend(mediator::kinds::judged(&mut calls));
+    Ok(Filter::Judged { program: compile(&calls, &judged)?, channel })
 }
 
 /// Without scopes in Landlock (ABI 6), `kill(0, …)` would reach the caller's process group, of which the command is a

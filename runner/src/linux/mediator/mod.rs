@@ -157,7 +157,6 @@ fn prepare(mediated: &BTreeSet<Mediated>) -> Result<RawFd, Errno> {
     process::new_session()?;
     sys::release_standard();
     process::set_disposition(libc::SIGCHLD, process::Disposition::Default)?;
-    Signals::new(&[libc::SIGALRM]).unblock();
     let children = Signals::new(&[libc::SIGCHLD]);
     children.block();
     let children = children.descriptor()?;

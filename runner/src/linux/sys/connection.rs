@@ -5,6 +5,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 
+use super::process::Signals;
 use super::{check, owned};
 
 /// What a socket is.
@@ -67,6 +68,7 @@ pub(in crate::linux) fn connect_soon(socket: RawFd, address: &[u8]) -> Result<()
     action.sa_sigaction = interrupt as *const () as libc::sighandler_t;
     // SAFETY: the pointer is to a live value; the handler does nothing.
     check(unsafe { libc::sigaction(libc::SIGALRM, &raw const action, ptr::null_mut()) }.into())?;
+    Signals::new(&[libc::SIGALRM]).unblock();
     // Again and again, in case that it comes before there is a wait to end.
     timer(SOON)?;
     let connected = connect(socket, address);

@@ -15,6 +15,7 @@ pub(super) mod calls;
 mod changing;
 mod connecting;
 pub(super) mod ground;
+mod kernel;
 mod making;
 mod moving;
 mod opening;

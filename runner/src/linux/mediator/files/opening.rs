@@ -7,7 +7,8 @@ use fence_compiler::plan::TerminalPlan;
 use fence_compiler::policy::PathAction;
 use nix::errno::Errno;
 
-use super::ground::{Last, Named, Object, Place, Reached, Spot, tells_by_rights};
+use super::ground::{Last, Named, Object, Place, Reached, Spot};
+use super::kernel::tells_by_rights;
 use super::{Act, Caller, Done, No, refused, terminal};
 use crate::linux::sys::file::{self, How, NO_LINKS};
 use crate::preflight::Refusal;
