@@ -70,7 +70,7 @@ impl Caller<'_> {
         let status = file::status(object.file.as_raw_fd(), c"")?;
         self.ask_socket(&object, &status)?;
         let own = own_path(object.file.as_raw_fd());
-        let address = [&address.get(..FAMILY).unwrap_or_default(), own.to_bytes_with_nul()].concat();
+        let address = [address.get(..FAMILY).unwrap_or_default(), own.to_bytes_with_nul()].concat();
         Ok(Target { address, file: Some(object.file) })
     }
 

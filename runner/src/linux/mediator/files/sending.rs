@@ -372,8 +372,11 @@ const PASSED: [(i32, i32); 8] = [
 /// The length of what stands before each control message.
 const CONTROL: usize = 16;
 
-/// The control messages in a buffer: level, type, content.
-fn control_messages(buffer: &[u8]) -> Result<Vec<(i32, i32, &[u8])>, Errno> {
+/// A control message: level, type, content.
+type ControlMessage<'a> = (i32, i32, &'a [u8]);
+
+/// The control messages in a buffer.
+fn control_messages(buffer: &[u8]) -> Result<Vec<ControlMessage<'_>>, Errno> {
     let mut found = Vec::new();
     let mut rest = buffer;
     while let Some((head, _)) = rest.split_at_checked(CONTROL) {
