@@ -71,7 +71,8 @@ impl CommandPattern {
             return Err(ItemError::new(Code::BadCommand, 0..text.len(), message)
                 .help("write the program first, or `*` for any command"));
         };
-        if program.text == "*" && rest.is_empty() {
+        // Several stars in a name are as good as one.
+        if !program.text.is_empty() && program.text.chars().all(|star| star == '*') && rest.is_empty() {
             return Ok(CommandPattern {
                 program: ProgramPattern::AnyCommand,
                 words: Vec::new(),
@@ -230,6 +231,8 @@ mod tests {
             ("  git\tpush  ", "git push"),
             ("*", "*"),
             ("* ...", "*"),
+            ("***", "*"),
+            ("**", "*"),
             ("* push", "* push"),
             ("mkfs.*", "mkfs.*"),
             ("dd if=", "dd if="),
