@@ -325,7 +325,6 @@ mod serving {
                 callers: Callers::default(),
                 trusted: Trusted::OfTheHost,
                 credential: None,
-                asks: None,
             })
         }
 

@@ -1,8 +1,6 @@
 //! How a run lives and ends: exit codes, streams, terminals, signals, and that nothing is left behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "life/asked.rs"]
-mod asked;
 #[path = "life/endings.rs"]
 mod endings;
 #[allow(dead_code, unused_imports)]
@@ -22,7 +20,6 @@ fn main() -> ExitCode {
     streams::add(&mut suite);
     terminals::add(&mut suite);
     terminals::add_relayed(&mut suite);
-    asked::add(&mut suite);
     endings::add(&mut suite);
     suite.run()
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,6 @@ use super::record::{Live, Record};
 use super::refused;
 use super::remedy::remedy;
 use super::run::Prepared;
-use crate::asking::{Answer, Asker};
 use crate::audit::{Event, EventSource, LogError, MOST, REPEATS, Told, visible};
 use crate::launch::{Arbiter, Asked, Links, Observed, Refused, Role, Seen, Ways};
 use crate::preflight::{self, Refusal, ssh, told, world};
@@ -38,12 +36,6 @@ pub(super) struct Starts<'a> {
     /// How often what was allowed has been told, by action and item.
     allowed: BTreeMap<(&'static str, String), u64>,
     beyond: u64,
-    /// Who is asked before a start is refused.
-    asker: Option<Asker>,
-    /// What judges the start at hand, where the person has allowed what refused it.
-    granted: Option<Policy>,
-    /// What the person has refused last, and whose it was: a shell asks again for each directory of `PATH`.
-    newest: Option<(String, u32)>,
 }
 
 impl<'a> Starts<'a> {
@@ -61,29 +53,8 @@ impl<'a> Starts<'a> {
         let world = world(&prepared.host, &prepared.policy, &[], preflight::Ways::Programs);
         let ssh = Ssh::of(&prepared.policy);
         let homes = if ssh == Ssh::Judged { homes(prepared) } else { Vec::new() };
-        Ok(Some(Starts {
-            prepared,
-            ssh,
-            homes,
-            world,
-            record,
-            refused: BTreeMap::new(),
-            allowed: BTreeMap::new(),
-            beyond: 0,
-            asker: None,
-            granted: None,
-            newest: None,
-        }))
-    }
-
-    /// Asks the person; the first start, which is the command's own, may have been allowed already.
-    pub(super) fn asking(self, asker: Option<Asker>, granted: Option<Policy>) -> Starts<'a> {
-        Starts { asker, granted, ..self }
-    }
-
-    /// What judges the start at hand.
-    fn judging(&self) -> &Policy {
-        self.granted.as_ref().unwrap_or(&self.prepared.policy)
+        let (refused, allowed) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Some(Starts { prepared, ssh, homes, world, record, refused, allowed, beyond: 0 }))
     }
 
     /// The descriptors that it writes to.
@@ -181,11 +152,11 @@ impl Arbiter for Starts<'_> {
     fn judge(&self, asked: &Asked) -> Result<(), Refusal> {
         let question = Question::Run(asked.start.clone());
         let decision = if asked.links.is_empty() {
-            decide(self.judging(), &self.world, &question)
+            decide(self.policy(), &self.world, &question)
         } else {
             let mut world = self.world.clone();
             world.links.extend(asked.links.clone());
-            decide(self.judging(), &world, &question)
+            decide(self.policy(), &world, &question)
         };
         match (decision.verdict, asked.role, &decision.reason) {
             (Verdict::Allowed, _, _) | (_, Role::Interpreter, Reason::NothingAllows) => Ok(()),
@@ -220,7 +191,7 @@ impl Arbiter for Starts<'_> {
         for command in asked.commands {
             let destination = Destination { name: name.clone(), address, port: asked.port };
             let item = format!("{} {}", asked.host, told(&command)).trim_end().to_owned();
-            let decision = decide(self.judging(), &self.world, &Question::Ssh { destination, command });
+            let decision = decide(self.policy(), &self.world, &Question::Ssh { destination, command });
             if decision.verdict == Verdict::Denied {
                 return Err(Refusal { action: "ssh", item, decision });
             }
@@ -236,34 +207,6 @@ impl Arbiter for Starts<'_> {
     fn paths(&self, opening: &Links, closing: &Links) -> PathRules {
         let world = |links: &Links| World { links: links.clone(), ..self.world.clone() };
         PathRules::new(self.policy(), &world(opening), world(closing))
-    }
-
-    fn asks(&self) -> bool {
-        self.asker.is_some()
-    }
-
-    fn ask(&mut self, refused: &Refused, file: Option<&AbsolutePath>, until: BorrowedFd<'_>) -> bool {
-        let Refused { refusal, process, program } = refused;
-        let Some(granted) = preflight::granted(self.judging(), refusal) else { return false };
-        let start = process.map(|process| (refusal.item.clone(), process));
-        if start.is_some() && self.newest == start {
-            return false;
-        }
-        let question = preflight::question(self.policy(), refusal, file, program.as_deref());
-        let Some(asker) = &mut self.asker else { return false };
-        if asker.ask(question, Some(until)) == Answer::Refused {
-            self.newest = start;
-            return false;
-        }
-        let event = Event::granted(EventSource::Mediator, refusal.action, refusal.item.clone());
-        let event = Event { pid: *process, program: program.clone(), ..event };
-        self.record.add(&Told { event, remedy: None });
-        self.granted = Some(granted);
-        true
-    }
-
-    fn settle(&mut self) {
-        self.granted = None;
     }
 
     fn refused(&mut self, refused: Refused) {

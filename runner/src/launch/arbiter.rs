@@ -1,7 +1,6 @@
 //! Who judges what is started inside while a command runs.
 
 use std::collections::BTreeMap;
-use std::os::fd::BorrowedFd;
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::paths::PathRules;
@@ -37,20 +36,6 @@ pub trait Arbiter {
 
     /// The rules about files: what opens follows the first links, what closes the second ones.
     fn paths(&self, opening: &Links, closing: &Links) -> PathRules;
-
-    /// Whether somebody can be asked before a start is refused.
-    fn asks(&self) -> bool {
-        false
-    }
-
-    /// Asks the person about a start of a file that would be refused. If they allow it, what it would be refused for is set aside
-    /// until the next [`Arbiter::settle`]. An end of `until` is a refusal.
-    fn ask(&mut self, _: &Refused, _file: Option<&AbsolutePath>, _until: BorrowedFd<'_>) -> bool {
-        false
-    }
-
-    /// Judges by the policy alone again.
-    fn settle(&mut self) {}
 
     /// Takes note of something that was refused.
     fn refused(&mut self, refused: Refused);

@@ -11,17 +11,15 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::{Child, Command, ExitStatus};
 
-use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{self, SetArg, SpecialCharacterIndices, Termios};
 use nix::unistd;
 
-use super::dialogue::{self, Dialogue, Screen};
 use super::parent::PASSED;
 use super::sys::process::{self, Received, Signals};
-use super::sys::terminal::{self, Size, Standard};
+use super::sys::terminal::{self, Size};
 use super::sys::{self, standard};
 
 /// The command whose terminal it is.
@@ -55,7 +53,20 @@ pub(crate) fn size() -> Option<Size> {
 /// Relays until the command has ended, and everything that it has shown was passed on. The signals are those that were
 /// blocked for [`Beside::signal`].
 pub(super) fn relay(outer: OwnedFd, signals: RawFd, beside: &mut dyn Beside) {
-    Relay::new(outer, Input::Open, 1, None).until_the_end(signals, beside);
+    let is_set = fcntl(&outer, FcntlArg::F_GETFL).and_then(|flags| {
+        fcntl(&outer, FcntlArg::F_SETFL(OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK))
+    });
+    let mut relay = Relay {
+        outer: is_set.is_ok().then_some(outer),
+        raw: Raw { before: None },
+        input: Input::Open,
+        typed: VecDeque::new(),
+        last: b'\n',
+        heard: Heard::Yes,
+    };
+    relay.resize();
+    while relay.turn(signals, beside).is_continue() {}
+    relay.show(LAST);
 }
 
 /// Runs a program with a terminal of its own to its end.
@@ -63,46 +74,9 @@ pub(super) fn relay(outer: OwnedFd, signals: RawFd, beside: &mut dyn Beside) {
 /// # Errors
 /// There is no terminal to be had, or the program cannot be started.
 pub(crate) fn run(command: Command) -> io::Result<ExitStatus> {
-    started(command, Standard::All, |outer, signals, beside| relay(outer, signals, beside))
-}
-
-/// Runs a program to its end that asks the person at this process's terminal. It has a terminal of its own in the place of
-/// this one, so that the question is not its to write over. `words` gets the descriptors that it asks through.
-///
-/// # Errors
-/// There is no terminal to ask at, or the program cannot be started.
-pub(crate) fn run_asking(
-    askers: usize,
-    command: impl FnOnce(&[RawFd]) -> anyhow::Result<Command>,
-) -> anyhow::Result<ExitStatus> {
-    let (dialogue, ends) = Dialogue::new(askers).map_err(NotAsking)?;
-    let mut command = command(&dialogue::numbers(&ends))?;
-    terminal::hand_on(&mut command, dialogue::numbers(&ends));
-    let input = if unistd::isatty(standard(0)) == Ok(true) { Input::Open } else { Input::Others };
-    let shown = if unistd::isatty(standard(1)) == Ok(true) { 1 } else { dialogue.terminal().as_raw_fd() };
-    let ended = started(command, Standard::Terminals, move |outer, signals, beside| {
-        // The program has its own by now.
-        drop(ends);
-        Relay::new(outer, input, shown, Some(dialogue)).until_the_end(signals, beside);
-    });
-    ended.context("cannot give the command a terminal of its own")
-}
-
-/// Why nobody can be asked.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "`--ask` asks at the terminal, and there is none ({0}); leave it out where nobody is there to answer"
-)]
-struct NotAsking(io::Error);
-
-fn started(
-    command: Command,
-    standard: Standard,
-    relay: impl FnOnce(OwnedFd, RawFd, &mut Started),
-) -> io::Result<ExitStatus> {
     let (outer, inner) = terminal::make(size().unwrap_or(Size::USUAL))?;
     let (outer, inner) = (sys::owned(outer), sys::owned(inner));
-    let child = terminal::spawn(command, inner, standard)?;
+    let child = terminal::spawn(command, inner)?;
     let signals = Signals::new(&PASSED);
     signals.block();
     let received = signals.descriptor()?;
@@ -146,19 +120,12 @@ struct Relay {
     /// The byte that was typed last.
     last: u8,
     heard: Heard,
-    /// The descriptor that is shown at.
-    shown: RawFd,
-    /// Who asks the person, and what the command shows.
-    dialogue: Option<Dialogue>,
-    screen: Screen,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Input {
     Open,
     Ended,
-    /// The command has it itself.
-    Others,
 }
 
 /// Whether somebody has the command's terminal open.
@@ -169,33 +136,7 @@ enum Heard {
 }
 
 impl Relay {
-    fn new(outer: OwnedFd, input: Input, shown: RawFd, dialogue: Option<Dialogue>) -> Relay {
-        let is_set = fcntl(&outer, FcntlArg::F_GETFL).and_then(|flags| {
-            fcntl(&outer, FcntlArg::F_SETFL(OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK))
-        });
-        Relay {
-            outer: is_set.is_ok().then_some(outer),
-            raw: Raw { before: None },
-            input,
-            typed: VecDeque::new(),
-            last: b'\n',
-            heard: Heard::Yes,
-            shown,
-            dialogue,
-            screen: Screen::Lines,
-        }
-    }
-
-    fn until_the_end(&mut self, signals: RawFd, beside: &mut dyn Beside) {
-        self.resize();
-        while self.turn(signals, beside).is_continue() {}
-        self.show(LAST);
-    }
-
     fn turn(&mut self, signals: RawFd, beside: &mut dyn Beside) -> ControlFlow<()> {
-        if self.dialogue.as_ref().is_some_and(Dialogue::is_up) {
-            return self.turn_asking(signals, beside);
-        }
         let none = PollFlags::empty();
         let ours = is_ours(0);
         if ours {
@@ -209,9 +150,6 @@ impl Relay {
             PollFd::new(standard(signals), PollFlags::POLLIN),
             PollFd::new(beside.descriptor(), PollFlags::POLLIN),
         ];
-        let channels = self.dialogue.iter().flat_map(Dialogue::channels);
-        waited.extend(channels.map(|channel| PollFd::new(channel, PollFlags::POLLIN)));
-        let behind = waited.len();
         // What is not wanted is not asked for: its end would be told again and again.
         waited.extend(outer.map(|outer| PollFd::new(outer.as_fd(), PollFlags::POLLIN | writing)));
         waited.extend(reading.then(|| PollFd::new(standard(0), PollFlags::POLLIN)));
@@ -223,8 +161,7 @@ impl Relay {
         let seen =
             |entry: Option<&PollFd<'_>>| entry.and_then(PollFd::revents).is_some_and(|seen| !seen.is_empty());
         let (signalled, happened) = (seen(waited.first()), seen(waited.get(1)));
-        let asked = waited.get(2..behind).unwrap_or(&[]).iter().any(|channel| seen(Some(channel)));
-        let shown = outer.is_some() && seen(waited.get(behind));
+        let shown = outer.is_some() && seen(waited.get(2));
         let typed = reading && seen(waited.last());
         drop(waited);
         if signalled {
@@ -239,87 +176,7 @@ impl Relay {
             self.write();
             self.show(AT_ONCE);
         }
-        if asked {
-            self.ask();
-        }
         if happened { beside.hear() } else { ControlFlow::Continue(()) }
-    }
-
-    /// Shows the next question, if there is one, and this process is in the terminal's foreground.
-    fn ask(&mut self) {
-        let Some(dialogue) = &mut self.dialogue else { return };
-        dialogue.take();
-        if unistd::tcgetpgrp(dialogue.terminal()) == Ok(unistd::getpgrp()) {
-            self.raw.restore();
-            dialogue.show_next(self.screen);
-        } else {
-            dialogue.refuse_all();
-        }
-    }
-
-    /// While the person looks at a question, nothing that the command shows is passed on, and nothing is typed into it.
-    fn turn_asking(&mut self, signals: RawFd, beside: &mut dyn Beside) -> ControlFlow<()> {
-        let Some(dialogue) = &mut self.dialogue else { return ControlFlow::Continue(()) };
-        let mut waited = vec![
-            PollFd::new(standard(signals), PollFlags::POLLIN),
-            PollFd::new(beside.descriptor(), PollFlags::POLLIN),
-            PollFd::new(dialogue.terminal(), PollFlags::POLLIN),
-        ];
-        waited.extend(dialogue.channels().map(|channel| PollFd::new(channel, PollFlags::POLLIN)));
-        if poll(&mut waited, PollTimeout::NONE).is_err() {
-            return ControlFlow::Continue(());
-        }
-        let seen = |at: usize| waited.get(at).and_then(PollFd::revents).is_some_and(|seen| !seen.is_empty());
-        let (signalled, happened, answered) = (seen(0), seen(1), seen(2));
-        drop(waited);
-        dialogue.take();
-        if signalled {
-            while let Some(received) = process::take_signal(signals) {
-                self.signalled_asking(received, beside);
-            }
-        }
-        if answered
-            && let Some(dialogue) = &mut self.dialogue
-            && dialogue.is_up()
-            && dialogue.take_line()
-        {
-            self.answered();
-        }
-        if happened { beside.hear() } else { ControlFlow::Continue(()) }
-    }
-
-    fn signalled_asking(&mut self, received: Received, beside: &mut dyn Beside) {
-        let Some(dialogue) = &mut self.dialogue else { return };
-        match received.signal {
-            libc::SIGINT | libc::SIGQUIT if dialogue.is_up() => {
-                dialogue.refuse();
-                self.answered();
-            }
-            libc::SIGTSTP => {
-                process::kill(unistd::getpid().as_raw(), libc::SIGSTOP);
-                dialogue.show();
-            }
-            libc::SIGCONT => dialogue.show(),
-            _ => self.signalled(received, beside),
-        }
-    }
-
-    /// Goes on to the next question, or back to the command.
-    fn answered(&mut self) {
-        let Some(dialogue) = &mut self.dialogue else { return };
-        dialogue.give_back(self.screen);
-        dialogue.show_next(self.screen);
-        if !dialogue.is_up() && self.screen == Screen::Full {
-            self.redraw();
-        }
-    }
-
-    /// Has a full-screen program draw everything anew: it does that for another size.
-    fn redraw(&self) {
-        if let (Some(outer), Some(size)) = (&self.outer, size()) {
-            Size { lines: size.lines.saturating_sub(1).max(1), ..size }.give(outer.as_raw_fd());
-            size.give(outer.as_raw_fd());
-        }
     }
 
     fn signalled(&mut self, received: Received, beside: &mut dyn Beside) {
@@ -391,9 +248,7 @@ impl Relay {
                 Ok(count @ 1..) => {
                     self.heard = Heard::Yes;
                     // Nobody looks any more: the command is told as by a terminal that is closed.
-                    let bytes = bytes.get(..count).unwrap_or(&[]);
-                    self.screen = self.screen.after(bytes);
-                    if !written(self.shown, bytes) {
+                    if !written(bytes.get(..count).unwrap_or(&[])) {
                         self.outer = None;
                     }
                 }
@@ -415,13 +270,13 @@ impl Relay {
     }
 }
 
-fn written(shown: RawFd, mut bytes: &[u8]) -> bool {
+fn written(mut bytes: &[u8]) -> bool {
     while !bytes.is_empty() {
-        match unistd::write(standard(shown), bytes) {
+        match unistd::write(standard(1), bytes) {
             Ok(count) => bytes = bytes.get(count..).unwrap_or(&[]),
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => {
-                let mut waited = [PollFd::new(standard(shown), PollFlags::POLLOUT)];
+                let mut waited = [PollFd::new(standard(1), PollFlags::POLLOUT)];
                 let _ = poll(&mut waited, PollTimeout::NONE);
             }
             Err(_) => return false,

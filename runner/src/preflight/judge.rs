@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
-use fence_compiler::grant;
 use fence_compiler::host::Host;
 use fence_compiler::policy::{PathAction, Policy};
 use fence_compiler::question::{Decision, Question, Start, Verdict};
@@ -14,8 +13,6 @@ use super::lookup::{Lookup, Program, look_up};
 use super::shell::{Invocation, Word};
 use super::world::{Ways, world};
 use super::wrapper::unwrapped;
-use crate::asking;
-use crate::cli::remedy;
 
 /// A question that was answered with no, and the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,33 +104,6 @@ impl Judge<'_> {
             let program = look_up(lookup, |_| true).ok();
             self.start(asked, program.as_ref(), &argv)
         })
-    }
-}
-
-/// The policy by which a start is judged once the person has allowed what was refused; `None` where no person may.
-pub(crate) fn granted(policy: &Policy, refusal: &Refusal) -> Option<Policy> {
-    let asked = match refusal.action {
-        "run" => grant::running(),
-        "ssh" => grant::reaching(),
-        _ => return None,
-    };
-    grant::granted(policy, &refusal.decision.reason, asked)
-}
-
-/// The question about a start that would be refused.
-pub(crate) fn question(
-    policy: &Policy,
-    refusal: &Refusal,
-    file: Option<&AbsolutePath>,
-    program: Option<&str>,
-) -> asking::Question {
-    asking::Question {
-        number: 0,
-        action: refusal.action.to_owned(),
-        item: refusal.item.clone(),
-        file: file.map(ToString::to_string),
-        program: program.map(str::to_owned),
-        reasons: remedy::reasons(policy, &refusal.decision),
     }
 }
 

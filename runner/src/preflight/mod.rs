@@ -11,8 +11,8 @@ pub(crate) mod ssh;
 mod world;
 mod wrapper;
 
+pub(crate) use judge::told;
 pub use judge::{Judge, Refusal};
-pub(crate) use judge::{granted, question, told};
 pub use lookup::{Lookup, NotFound, Program, look_up};
 pub use shell::{Invocation, ShellError, Word, invocations};
 pub use world::{Ways, world};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use fence_compiler::pattern::{DomainName, HostPattern};
+use fence_compiler::pattern::DomainName;
 use fence_compiler::question::Destination;
 
 /// A host, as a program asked for it.
@@ -62,14 +62,6 @@ impl Target {
     }
 
     /// Whether it is the host's own loopback.
-    /// The pattern that means its host alone.
-    pub(super) fn pattern(&self) -> HostPattern {
-        match &self.host {
-            Host::Name(name) => HostPattern::Name(name.clone()),
-            Host::Address(address) => HostPattern::Block((*address).into()),
-        }
-    }
-
     pub(super) fn is_loopback(&self) -> bool {
         match &self.host {
             Host::Name(name) => name.as_str() == "localhost",

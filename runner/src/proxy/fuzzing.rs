@@ -99,10 +99,9 @@ fn server() -> Server {
         callers: Callers::default(),
         trusted: Trusted::OfTheHost,
         credential: None,
-        asks: None,
     };
     let hosts = [("a.example".to_owned(), vec![std::net::Ipv4Addr::LOCALHOST.into()])];
-    Server::new(setting, Source::Table(hosts.into(), Vec::new())).unwrap()
+    Server::new(setting, Source::Table(hosts.into(), Vec::new()))
 }
 
 /// What is there without waiting.

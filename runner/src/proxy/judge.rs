@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use fence_compiler::decide::decide;
-use fence_compiler::grant::{connecting, granted};
 use fence_compiler::pattern::{ConnectPattern, DomainName, PortRange};
 use fence_compiler::policy::{Effect, Policy, Rule, RuleId, Subject};
 use fence_compiler::question::{Decision, Destination, Question, Reason, Verdict};
@@ -23,14 +22,6 @@ impl Judge {
     /// Whether something may be connected to, whatever addresses a name has.
     pub(super) fn connect(&self, target: &Target) -> Decision {
         decide(&self.policy, &self.world, &Question::Connect(target.destination()))
-    }
-
-    /// Who decides about a target that is refused for this reason, once the person has allowed it; `None` where no person
-    /// may allow it.
-    pub(super) fn granting(&self, target: &Target, refused: &Reason) -> Option<Judge> {
-        let asked = connecting(target.pattern(), Some(target.port));
-        let judge = Judge { policy: granted(&self.policy, refused, asked)?, world: self.world.clone() };
-        (judge.connect(target).verdict == Verdict::Allowed).then_some(judge)
     }
 
     /// Of the addresses that a name has, those that may be connected to under it; the decision is that about all of

@@ -1,6 +1,5 @@
 //! The proxy on loopback, without any namespace.
 
-mod asking;
 mod exchange;
 mod hostile;
 mod memory;

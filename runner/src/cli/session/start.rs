@@ -30,7 +30,6 @@ pub(in crate::cli) fn start(start: &SessionStart, screen: Screen) -> anyhow::Res
         start.log.as_deref(),
         &offered,
         &mut ProbedFiles,
-        false,
         screen,
     )?
     else {

@@ -1,7 +1,5 @@
 //! A start of a program: what was asked for, what it comes down to, and whether it is allowed.
 
-use std::rc::Rc;
-
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::cover::PROGRAM_DIRECTORIES;
 use fence_compiler::question::{Decision, Reason, Start, Verdict};
@@ -18,12 +16,11 @@ use crate::preflight::Refusal;
 const DEEPEST: usize = 5;
 
 /// What is asked for.
-#[derive(Clone)]
 pub(super) struct Given {
     /// The file's name, as the kernel tells it to a script's interpreter.
     pub(super) name: Vec<u8>,
     /// The file.
-    pub(super) found: Rc<Found>,
+    pub(super) found: Found,
     /// The arguments.
     pub(super) argv: Vec<Vec<u8>>,
 }
@@ -100,7 +97,7 @@ impl Judge<'_> {
                     let rest = argv.into_iter().skip(1);
                     argv =
                         [interpreter.clone()].into_iter().chain(argument).chain([name]).chain(rest).collect();
-                    found = Rc::new(walk(ground, &interpreter, Look::Plain)?);
+                    found = walk(ground, &interpreter, Look::Plain)?;
                     name = interpreter;
                     role = Role::Interpreter;
                 }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, readlinkat};
@@ -21,7 +20,6 @@ use crate::linux::sys::process::{self, Readable};
 use crate::linux::sys::request::Request;
 use crate::linux::sys::socket;
 use crate::linux::sys::trace::{self, Stop};
-use crate::preflight::Refusal;
 
 /// What the mediator waits for.
 pub(super) struct Ends {
@@ -35,8 +33,6 @@ pub(super) struct Ends {
 
 /// How long a path may be, as in the kernel.
 const LONGEST_PATH: usize = 4096;
-/// How many questions are asked about one start: as many rules may refuse it one after the other.
-const QUESTIONS: u32 = 8;
 
 /// The mediator of one run.
 pub(super) struct Watch<'a> {
@@ -287,16 +283,16 @@ impl<'a> Watch<'a> {
             |(root, start)| {
                 let ground = Ground { root, start, own: Own::Caller };
                 let name = command.program.as_bytes().to_vec();
-                let found = Rc::new(walk(&ground, &name, Look::Plain)?);
+                let found = walk(&ground, &name, Look::Plain)?;
                 let argv = command.argv.iter().map(|word| word.as_bytes().to_vec()).collect();
-                self.judged(&ground, &Given { name, found, argv }, None)
+                self.judge.plan(&ground, Given { name, found, argv })
             },
         );
         match judged {
             // What lies only inside, or nowhere, the kernel finds or does not.
             Ok(_) | Err(Stopped::Failed(_)) => Answer::GoOn,
             Err(Stopped::Refused(refusal)) => {
-                self.judge.arbiter.refused(refused(refusal, None));
+                self.judge.arbiter.refused(Refused { refusal, process: None, program: None });
                 Answer::Fail(Errno::EACCES)
             }
         }
@@ -332,10 +328,10 @@ impl<'a> Watch<'a> {
             [] if flags & libc::AT_EMPTY_PATH == 0 => return Err(Stopped::Failed(Errno::ENOENT)),
             [] => {
                 let found = Found::of(ground.start.try_clone().map_err(|_| Errno::EMFILE)?, BTreeMap::new())?;
-                Given { name: format!("/dev/fd/{directory}").into_bytes(), found: Rc::new(found), argv }
+                Given { name: format!("/dev/fd/{directory}").into_bytes(), found, argv }
             }
             _ => {
-                let found = Rc::new(walk(&ground, &name, Look::Plain)?);
+                let found = walk(&ground, &name, Look::Plain)?;
                 let name = match directory {
                     number if number != libc::AT_FDCWD && !name.starts_with(b"/") => {
                         [format!("/dev/fd/{number}/").as_bytes(), &name].concat()
@@ -345,26 +341,7 @@ impl<'a> Watch<'a> {
                 Given { name, found, argv }
             }
         };
-        self.judged(&ground, &given, Some(thread))
-    }
-
-    /// Judges what is asked for; before it is refused the person is asked, where that is wanted.
-    fn judged(&mut self, ground: &Ground, given: &Given, thread: Option<i32>) -> Result<Planned, Stopped> {
-        let mut judged = self.judge.plan(ground, given.clone());
-        for _ in 0..QUESTIONS {
-            let Err(Stopped::Refused(refusal)) = &judged else { break };
-            if !self.judge.arbiter.asks() {
-                break;
-            }
-            let refused = refused(refusal.clone(), thread);
-            let file = given.found.path.as_ref();
-            if !self.judge.arbiter.ask(&refused, file, self.ends.lifeline.as_fd()) {
-                break;
-            }
-            judged = self.judge.plan(ground, given.clone());
-        }
-        self.judge.arbiter.settle();
-        judged
+        self.judge.plan(&ground, given)
     }
 
     /// Holds a thread whose start is allowed, so that it stops when that has happened.
@@ -387,7 +364,9 @@ impl<'a> Watch<'a> {
         match stopped {
             Stopped::Failed(errno) => Answer::Fail(errno),
             Stopped::Refused(refusal) => {
-                self.judge.arbiter.refused(refused(refusal, Some(thread)));
+                let process = Own::Thread(thread).numbers().ok().map(|(process, _)| process);
+                let program = String::from_utf8_lossy(&program_of(thread)).into_owned();
+                self.judge.arbiter.refused(Refused { refusal, process, program: Some(program) });
                 Answer::Fail(Errno::EACCES)
             }
         }
@@ -466,13 +445,6 @@ fn name_executed(process: i32) -> Result<Vec<u8>, Errno> {
         }
     }
     Err(Errno::ENOENT)
-}
-
-/// A refusal, and whose start it was: the command's own, or one that a thread asks for.
-fn refused(refusal: Refusal, thread: Option<i32>) -> Refused {
-    let process = thread.and_then(|thread| Own::Thread(thread).numbers().ok()).map(|(process, _)| process);
-    let program = thread.map(|thread| String::from_utf8_lossy(&program_of(thread)).into_owned());
-    Refused { refusal, process, program }
 }
 
 /// The program that a thread's process runs.
