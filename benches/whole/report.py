@@ -103,7 +103,7 @@ def markdown(result):
     return "\n".join(parts) + "\n"
 
 
-COLOURS = ["#2563eb", "#7c8db5", "#d97706", "#059669", "#9333ea", "#be123c", "#4b5563"]
+COLOURS = ["#2563eb", "#7c8db5", "#d97706", "#059669", "#9333ea", "#be123c", "#4b5563", "#0e7490", "#a16207", "#db2777"]
 
 
 def picture(result, with_peers):
