@@ -11,7 +11,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -373,9 +373,10 @@ impl Scene {
                 self.serve(move || listener.accept()?.0.write_all(GREETING));
             }
             Helper::SharedMemory => {
-                let key = 0x0fe0_0000
-                    | (std::process::id() as i32 & 0xffff) << 4
-                    | self.person.uid.as_raw() as i32 & 0xf;
+                // One for each scene: several of one person's may be played at once.
+                static SCENES: AtomicI32 = AtomicI32::new(0);
+                let scene = SCENES.fetch_add(1, Ordering::Relaxed);
+                let key = 0x0f00_0000 | (std::process::id() as i32 & 0xffff) << 8 | scene & 0xff;
                 // SAFETY: plain numbers go in, a number comes out.
                 let id = unsafe { libc::shmget(key, 4096, libc::IPC_CREAT | 0o666) };
                 assert!(id >= 0, "no shared memory: {}", io::Error::last_os_error());

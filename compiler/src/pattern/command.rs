@@ -167,7 +167,7 @@ impl fmt::Display for CommandPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.program {
             ProgramPattern::AnyCommand => return f.write_str("*"),
-            ProgramPattern::Name(name) => write_word(f, &name.0)?,
+            ProgramPattern::Name(name) => write_name(f, &name.0)?,
             ProgramPattern::Path(path) => write_path(f, path)?,
         }
         for word in &self.words {
@@ -176,6 +176,16 @@ impl fmt::Display for CommandPattern {
         }
         if self.open_ended { f.write_str(" ...") } else { Ok(()) }
     }
+}
+
+/// Writes a program's name, so that one with a dash in front is not read as an option.
+fn write_name(f: &mut fmt::Formatter<'_>, name: &Glob) -> fmt::Result {
+    let Some((GlobPiece::Literal(text), behind)) = name.0.split_first() else { return write_word(f, name) };
+    let Some(rest) = text.strip_prefix('-') else { return write_word(f, name) };
+    f.write_str("[-]")?;
+    let rest = (!rest.is_empty()).then(|| GlobPiece::Literal(rest.to_owned()));
+    let rest = Glob(rest.into_iter().chain(behind.iter().cloned()).collect());
+    if rest.0.is_empty() { Ok(()) } else { write_word(f, &rest) }
 }
 
 /// Writes a path as one word of a command.
@@ -233,6 +243,8 @@ mod tests {
             ("* ...", "*"),
             ("***", "*"),
             ("**", "*"),
+            ("[-]", "[-]"),
+            ("[-]x* y", "[-]x* y"),
             ("* push", "* push"),
             ("mkfs.*", "mkfs.*"),
             ("dd if=", "dd if="),
