@@ -162,6 +162,11 @@ impl<'a> Judge<'a> {
         effect: Effect,
     ) -> Option<Outcome> {
         let above = region.above.and_then(|above| self.regions.get(above));
+        let surface = match claim.kind {
+            ClaimKind::Watch => self.tree.surfaces.get(number).copied().unwrap_or(Surface::Bare),
+            _ => self.tree.around(region),
+        };
+        let shows_sockets = action == PathAction::Socket && self.shows_sockets(surface, claim);
         let reached = match effect {
             // An `except` of an `allow` matters where that rule, or another one, opens what is around it.
             Effect::Allow if claim.kind == ClaimKind::Watch => region.rights.has(action),
@@ -170,7 +175,7 @@ impl<'a> Judge<'a> {
             _ if claim.kind != ClaimKind::Watch && region.closing.binary_search(&claim.party).is_err() => {
                 return None;
             }
-            _ if action == PathAction::Socket && self.shows_sockets(number, region, claim) => true,
+            _ if shows_sockets => true,
             _ => region.reached.has(action) || self.private(region).is_some_and(|rights| rights.has(action)),
         };
         if !reached {
@@ -180,12 +185,8 @@ impl<'a> Judge<'a> {
         if self.tree.holder == Holder::Landlock && !(action == PathAction::Read && processes) {
             return Some(Outcome::Exact(Mechanism::Landlock));
         }
-        let surface = match claim.kind {
-            ClaimKind::Watch => self.tree.surfaces.get(number).copied().unwrap_or(Surface::Bare),
-            _ => self.tree.around(region),
-        };
         // Whoever serves outside binds sockets when they like, also where nobody inside writes.
-        if action == PathAction::Socket && self.shows_sockets(number, region, claim) {
+        if shows_sockets {
             let directory = *region.entry == Entry::Directory;
             return Some(Outcome::Weaker(if directory { SOCKETS } else { BOUND }));
         }
@@ -211,11 +212,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether sockets of the host can be there: a tree of the host lies around the place of something, or beneath it.
-    fn shows_sockets(&self, number: usize, region: &Region<'_>, claim: &Claim<'_>) -> bool {
-        let around = match claim.kind {
-            ClaimKind::Watch => self.tree.surfaces.get(number).copied().unwrap_or(Surface::Bare),
-            _ => self.tree.around(region),
-        };
+    fn shows_sockets(&self, around: Surface, claim: &Claim<'_>) -> bool {
         let (at, mut trees) = (self.chart.path(claim.at), self.regions.iter().zip(&self.tree.surfaces));
         matches!(around, Surface::Tree { .. })
             || trees.any(|(region, surface)| {

@@ -181,6 +181,8 @@ mod tests {
         assert_eq!(send(one.as_raw_fd(), &message, 0), Ok(4));
         assert_eq!(super::super::socket::take_descriptors(other.as_raw_fd()).unwrap().len(), 1);
         drop(other);
+        // A process that another test forks meanwhile has the end, too, until it ends.
+        process::wait_readable([one.as_raw_fd()], -1);
         assert_eq!(send(one.as_raw_fd(), &message, 0), Err(Errno::EPIPE));
     }
 }

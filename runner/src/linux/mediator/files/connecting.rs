@@ -7,6 +7,7 @@ use fence_compiler::question::Reason;
 use nix::errno::Errno;
 
 use super::ground::{Last, Named, Object, Place, Reached, own_path};
+use super::request::socket_path;
 use super::{Act, Caller, Done, No};
 use crate::linux::sys::connection::{self, Kind};
 use crate::linux::sys::file::{self, Status};
@@ -50,23 +51,17 @@ impl Caller<'_> {
     /// What an address of a socket stands for, if the policy allows to go there.
     pub(super) fn target(&mut self, kind: Kind, address: Vec<u8>) -> Result<Target, No> {
         let plain = |address| Ok(Target { address, file: None });
-        let family = address.first_chunk().map(|family| i32::from(u16::from_ne_bytes(*family)));
         if kind.family == libc::AF_NETLINK {
             return if is_kernel(&address) { plain(address) } else { Err(No::Failed(Errno::EPERM)) };
         }
-        let path = address.get(FAMILY..).unwrap_or_default();
         // Names without a file belong to the network namespace of the socket.
-        if kind.family != libc::AF_UNIX
-            || family != Some(libc::AF_UNIX)
-            || path.first().is_none_or(|first| *first == 0)
-        {
+        let Some(named) = socket_path(&address).filter(|_| kind.family == libc::AF_UNIX) else {
             return plain(address);
-        }
+        };
         if address.len() > LONGEST {
             return Err(No::Failed(Errno::EINVAL));
         }
-        let path = path.split(|byte| *byte == 0).next().unwrap_or_default().to_vec();
-        let object = self.object(&Named { directory: libc::AT_FDCWD, path })?;
+        let object = self.object(&named)?;
         let status = file::status(object.file.as_raw_fd(), c"")?;
         self.ask_socket(&object, &status)?;
         let own = own_path(object.file.as_raw_fd());

@@ -7,7 +7,7 @@ use fence_compiler::bytes::AbsolutePath;
 use nix::errno::Errno;
 
 use super::ground::{Constancy, Last, Named, Reached, Spot};
-use super::request::Made;
+use super::request::{Made, socket_path};
 use super::{Act, Caller, Done, Knowing, No, refused, refused_name};
 use crate::linux::sys::{connection, file};
 
@@ -102,14 +102,12 @@ impl Caller<'_> {
         if matches!(family, libc::AF_UNSPEC | libc::AF_INET | libc::AF_INET6) && RESERVED.contains(&port) {
             return Err(No::Failed(Errno::EACCES));
         }
-        if family != libc::AF_UNIX || rest.first().is_none_or(|first| *first == 0) {
+        let Some(named) = socket_path(address) else {
             if self.begin()? == Act::Now {
                 file::bind(socket, address)?;
             }
             return Ok(Done::Nothing);
-        }
-        let path = rest.split(|byte| *byte == 0).next().unwrap_or_default().to_vec();
-        let named = Named { directory: libc::AT_FDCWD, path };
+        };
         let Reached::Name(spot) = self.locate(&named, Last::Kept)? else {
             return Err(No::Failed(Errno::EADDRINUSE));
         };

@@ -359,11 +359,25 @@ impl Reader<'_> {
 }
 
 /// The address of a socket, as bytes.
-pub(super) fn read_address(memory: &mut Memory, address: u64, length: i32) -> Result<Vec<u8>, Errno> {
+pub(in crate::linux::mediator) fn read_address(
+    memory: &mut Memory,
+    address: u64,
+    length: i32,
+) -> Result<Vec<u8>, Errno> {
     match usize::try_from(length) {
         Ok(length) if length <= LONGEST_ADDRESS => memory.bytes(address, length),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// The path that the address of a Unix socket is, if it is one: no other family's, and no name without a file.
+pub(in crate::linux::mediator) fn socket_path(address: &[u8]) -> Option<Named> {
+    let (family, path) = address.split_first_chunk()?;
+    if i32::from(u16::from_ne_bytes(*family)) != libc::AF_UNIX {
+        return None;
+    }
+    let path = path.split(|byte| *byte == 0).next().filter(|path| !path.is_empty())?;
+    Some(Named { directory: libc::AT_FDCWD, path: path.to_vec() })
 }
 
 fn time(seconds: i64, nanoseconds: i64) -> libc::timespec {

@@ -181,7 +181,7 @@ fn of_files(request: Request) -> Vec<Asked> {
         }
         Request::Change { what: What::Descriptor(_), .. } => Vec::new(),
         Request::Bind { address, .. } => {
-            socket(&address).map(|named| kept(named, Deed::Make)).into_iter().collect()
+            request::socket_path(&address).map(|named| kept(named, Deed::Make)).into_iter().collect()
         }
         Request::Connect { .. } | Request::Send { .. } | Request::Share => Vec::new(),
     }
@@ -214,18 +214,6 @@ fn opened(named: Named, flags: i32) -> Vec<Asked> {
 }
 
 fn connected(notice: &Notice, address: u64, length: u64) -> Result<Option<Asked>, Errno> {
-    const LONGEST: u64 = 128;
-    let length = u64::from(length as u32).min(LONGEST);
-    let address = Memory::of(notice.thread).bytes(address, usize::try_from(length).unwrap_or(0))?;
-    Ok(socket(&address).map(|named| Asked { named, last: Last::Followed, deed: Deed::Connect }))
-}
-
-/// The path of a socket's address, if it has one.
-fn socket(address: &[u8]) -> Option<Named> {
-    let (family, path) = address.split_first_chunk::<2>()?;
-    if i32::from(u16::from_ne_bytes(*family)) != libc::AF_UNIX {
-        return None;
-    }
-    let path = path.split(|byte| *byte == 0).next().filter(|path| !path.is_empty())?;
-    Some(Named { directory: libc::AT_FDCWD, path: path.to_vec() })
+    let address = request::read_address(&mut Memory::of(notice.thread), address, length as u32 as i32)?;
+    Ok(request::socket_path(&address).map(|named| Asked { named, last: Last::Followed, deed: Deed::Connect }))
 }
