@@ -25,6 +25,11 @@ fn answer(case: &Case, row: &Row) -> Result<(), String> {
     if indexed != decision {
         return Err(format!("{}: {}: the index says {indexed:?}, not {decision:?}", case.name, row.text));
     }
+    if let Some(assumes) = &case.assumes
+        && *assumes != decision.assumptions
+    {
+        return Err(format!("{}: {}: assumes {:?}", case.name, row.text, decision.assumptions));
+    }
     let verdict = decision.verdict == Verdict::Allowed;
     if verdict == row.allowed && by == row.by {
         Ok(())

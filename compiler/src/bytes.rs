@@ -84,9 +84,23 @@ impl AbsolutePath {
     /// The path with one name more. The name is taken as it is: it holds no slash.
     #[must_use]
     pub fn join(&self, name: &[u8]) -> AbsolutePath {
-        let mut bytes = if self.is_root() { Vec::new() } else { self.0.clone() };
-        bytes.push(b'/');
-        bytes.extend_from_slice(name);
+        self.join_all(std::iter::once(name))
+    }
+
+    /// The path with these names more, each taken as it is.
+    #[must_use]
+    pub fn join_all<'n>(&self, names: impl Iterator<Item = &'n [u8]> + Clone) -> AbsolutePath {
+        let above = if self.is_root() { [].as_slice() } else { &self.0 };
+        let more: usize = names.clone().map(|name| name.len() + 1).sum();
+        let mut bytes = Vec::with_capacity(above.len() + more.max(1));
+        bytes.extend_from_slice(above);
+        for name in names {
+            bytes.push(b'/');
+            bytes.extend_from_slice(name);
+        }
+        if bytes.is_empty() {
+            bytes.push(b'/');
+        }
         AbsolutePath(bytes)
     }
 

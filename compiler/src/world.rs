@@ -94,7 +94,14 @@ impl World {
         if !path.starts_with(b"/") {
             directory.components().rev().for_each(|name| rest.push_front(name));
         }
-        let mut spellings = vec![with_names(object.clone(), &rest)];
+        let mut spellings = vec![with_names(&object, &rest)];
+        // Without links the path leads to what it spells.
+        if self.links.is_empty()
+            && !rest.contains(&b"..".as_slice())
+            && let [written] = spellings.as_slice()
+        {
+            return Ok(Resolution { object: written.clone(), spellings });
+        }
         while let Some(name) = rest.pop_front() {
             if name == b".." {
                 object = object.parent().unwrap_or(object);
@@ -105,7 +112,7 @@ impl World {
                 object = next;
                 continue;
             };
-            spellings.push(with_names(next, &rest));
+            spellings.push(with_names(&next, &rest));
             if spellings.len() > MOST_LINKS + 1 {
                 return Err(TooManyLinks);
             }
@@ -137,8 +144,8 @@ fn names(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
 }
 
 /// The path with the names that are still to be resolved, up to the first `..`.
-fn with_names(path: AbsolutePath, rest: &VecDeque<&[u8]>) -> AbsolutePath {
-    rest.iter().take_while(|name| **name != b"..").fold(path, |path, name| path.join(name))
+fn with_names(path: &AbsolutePath, rest: &VecDeque<&[u8]>) -> AbsolutePath {
+    path.join_all(rest.iter().copied().take_while(|name| *name != b".."))
 }
 
 #[cfg(test)]

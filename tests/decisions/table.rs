@@ -21,6 +21,8 @@ pub struct Case {
     pub policy: Policy,
     pub world: World,
     pub rows: Vec<Row>,
+    /// What each answer takes for granted, where the case says it.
+    pub assumes: Option<Vec<String>>,
 }
 
 /// A question and its answer.
@@ -52,6 +54,7 @@ struct Written {
     policy: String,
     #[serde(default)]
     world: WrittenWorld,
+    assumes: Option<Vec<String>>,
     ask: Vec<String>,
 }
 
@@ -86,7 +89,7 @@ fn case(written: Written) -> Case {
     let policy = policy(&written.name, &written.policy);
     let world = world(&written.world);
     let rows = written.ask.iter().map(|line| row(line, &world)).collect();
-    Case { name: written.name, policy, world, rows }
+    Case { name: written.name, policy, world, rows, assumes: written.assumes }
 }
 
 /// A policy that includes nothing.

@@ -63,7 +63,6 @@ impl HostAsked<'_> {
             (HostPattern::Environment(name), need) => {
                 self.environment(name).is_some_and(|host| self.host_opens(&host, need))
             }
-            (_, Need::Unknown) => false,
             (HostPattern::Any, Need::Name | Need::PublicAddress(_)) => true,
             (HostPattern::Name(name), Need::Name) => self.name == Some(name),
             (HostPattern::Below(above), Need::Name) => self.name.is_some_and(|name| name.is_below(above)),

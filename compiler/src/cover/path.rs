@@ -166,11 +166,8 @@ fn opening_prefix(pattern: &PathPattern, world: &World, written: &AbsolutePath) 
     match &pattern.root {
         Root::Variable(variable) if *variable != Variable::Home => {
             let value = resolve(&path_value(variable, &world.variables).ok()?)?;
-            let names = pattern.components.iter().map_while(|component| match component {
-                Component::Literal(name) => Some(name.as_bytes()),
-                _ => None,
-            });
-            Some(names.fold(value, |path, name| path.join(name)))
+            let names = pattern.components.iter().map_while(Component::as_literal).map(str::as_bytes);
+            Some(value.join_all(names))
         }
         _ => resolve(written),
     }

@@ -69,10 +69,7 @@ impl Node {
             return push(&mut node.here, rule);
         }
         let names = node.beneath.get_or_insert_default();
-        let literal = rest.iter().rev().find_map(|component| match component {
-            Component::Literal(name) => Some(name),
-            _ => None,
-        });
+        let literal = rest.iter().rev().find_map(Component::as_literal);
         let glob = rest.iter().rev().find_map(|component| match component {
             Component::Glob(glob) => Some(glob),
             _ => None,

@@ -41,26 +41,17 @@ impl PathPattern {
     /// # Errors
     /// The variable that has no value a path can begin with.
     pub fn ground(&self, values: &BTreeMap<Variable, Vec<u8>>) -> Result<Grounded, NoValue> {
-        let mut prefix = match &self.root {
+        let root = match &self.root {
             Root::Slash | Root::Anywhere => AbsolutePath::root(),
             Root::Variable(variable) => path_value(variable, values)?,
         };
-        let mut components = self.components.iter();
-        let mut rest = Vec::new();
         if self.root == Root::Anywhere {
-            rest.push(Component::AnyDepth);
-        } else {
-            for component in components.by_ref() {
-                match component {
-                    Component::Literal(name) => prefix = prefix.join(name.as_bytes()),
-                    wildcard => {
-                        rest.push(wildcard.clone());
-                        break;
-                    }
-                }
-            }
+            let rest = std::iter::once(Component::AnyDepth).chain(self.components.iter().cloned());
+            return Ok(Grounded { prefix: root, rest: rest.collect() });
         }
-        rest.extend(components.cloned());
+        let names = self.components.iter().map_while(Component::as_literal).map(str::as_bytes);
+        let rest = self.components.iter().skip_while(|component| component.as_literal().is_some());
+        let (prefix, rest) = (root.join_all(names), rest.cloned().collect());
         Ok(Grounded { prefix, rest })
     }
 }

@@ -44,6 +44,17 @@ pub enum Component {
     Glob(Glob),
 }
 
+impl Component {
+    /// The name, if it stands for exactly one.
+    #[must_use]
+    pub fn as_literal(&self) -> Option<&str> {
+        match self {
+            Component::Literal(name) => Some(name),
+            Component::AnyDepth | Component::Glob(_) => None,
+        }
+    }
+}
+
 impl PathPattern {
     /// Reads a path item; braces make it several patterns, at most 1,000.
     ///

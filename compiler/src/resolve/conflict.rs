@@ -461,10 +461,7 @@ impl Indexed for PathPattern {
     }
 
     fn inner_keys(&self) -> Vec<String> {
-        let names = self.components.iter().filter_map(|component| match component {
-            Component::Literal(name) => Some(name),
-            _ => None,
-        });
+        let names = self.components.iter().filter_map(Component::as_literal);
         let mut keys: Vec<String> = names.map(|name| format!("**/{name}")).collect();
         keys.extend(beginnings(&self.root, &self.components));
         keys.sort();

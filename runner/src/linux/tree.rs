@@ -250,8 +250,7 @@ impl Tree {
             self.bind(terminal, &at.join(b"console"), TreeKind::File, DEVICE, &[]);
         }
         for device in devices {
-            let names: Vec<&[u8]> = device.components().skip(host.components().count()).collect();
-            let inside = names.iter().fold(at.clone(), |path, name| path.join(name));
+            let inside = at.join_all(device.components().skip(host.components().count()));
             self.bind(device, &inside, TreeKind::File, DEVICE, &[]);
         }
         self.fresh(FileSystem::Terminals, &at.join(b"pts"), DEVICE);

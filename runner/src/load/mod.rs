@@ -60,7 +60,7 @@ pub fn user_policy(home: &AbsolutePath) -> AbsolutePath {
 pub(crate) fn xdg(variable: &str, home: &AbsolutePath, default: &[&str]) -> AbsolutePath {
     std::env::var_os(variable)
         .and_then(|value| AbsolutePath::new(value.as_bytes()))
-        .unwrap_or_else(|| default.iter().fold(home.clone(), |path, name| path.join(name.as_bytes())))
+        .unwrap_or_else(|| home.join_all(default.iter().map(|name| name.as_bytes())))
 }
 
 /// A built-in policy as a source.

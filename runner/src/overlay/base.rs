@@ -387,5 +387,5 @@ impl Recorder {
 /// The path of the host that something below a place stands for.
 pub(super) fn whole(over: &AbsolutePath, below: &[u8]) -> AbsolutePath {
     let names = below.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
-    names.fold(over.clone(), |path, name| path.join(name))
+    over.join_all(names)
 }

@@ -19,9 +19,7 @@ pub fn like_a_mac(host: &Host) -> Host {
     let home = AbsolutePath::root().join(b"Users").join(name.as_bytes());
     let there = |path: &AbsolutePath| {
         if path.is_within(&host.person.home) {
-            path.components()
-                .skip(host.person.home.components().count())
-                .fold(home.clone(), |at, name| at.join(name))
+            home.join_all(path.components().skip(host.person.home.components().count()))
         } else {
             path.clone()
         }

@@ -215,7 +215,7 @@ impl Gatherer<'_, '_> {
         let value = path_value(variable, self.values).ok()?;
         let walk = self.atlas.walk(&value).ok()?;
         let names = ground.prefix.components().skip(value.components().count());
-        Some(names.fold(self.atlas.path(walk.at).clone(), |path, name| path.join(name)))
+        Some(self.atlas.path(walk.at).join_all(names))
     }
 
     /// Closes what an item is about under every path that leads there.
