@@ -4,9 +4,11 @@
 
 mod agreement;
 mod artifacts;
+mod limits;
 mod machine;
 mod model;
 mod network;
+mod offers;
 mod plans;
 mod targets;
 mod written;

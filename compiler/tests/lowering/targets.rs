@@ -2,7 +2,7 @@
 
 use fence_compiler::fidelity::{Enforced, Level};
 use fence_compiler::host::{FileFacts, Host, Support};
-use fence_compiler::lower::linux::{Lowered, lower_for};
+use fence_compiler::lower::linux::{Lowered, lower, lower_for};
 use fence_compiler::lower::seatbelt::RunId;
 use fence_compiler::lower::target::{Finish, LinuxTarget};
 use fence_compiler::plan::bwrap;
@@ -187,4 +187,56 @@ fn the_list_for_bubblewrap() {
     // By itself it mounts nothing `noexec`, and says so.
     assert_eq!(level(&lowered, 1), Level::Weaker);
     assert!(!lowered.left_to_a_person.is_empty());
+}
+
+#[test]
+fn signals_are_left_to_landlock_from_the_version_that_keeps_them_inside() {
+    for (abi, refused) in [(5, true), (6, false), (7, false)] {
+        let mut host = host(WORK);
+        host.features.landlock_abi = abi;
+        let lowered = landlock("allow read /usr", &host, &files(DEBIAN));
+        let kill = lowered.plan.seccomp.iter().any(|rule| rule.calls.iter().any(|call| call == "kill"));
+        assert_eq!(kill, refused, "{abi}");
+    }
+}
+
+#[test]
+fn where_fence_does_not_run_nothing_is_connected_to_and_that_is_told() {
+    let text = "allow connect a.example:443\nallow http \"GET b.example/\"\nallow listen 80\ndeny connect c.example:1\n\
+                on macos {\n  allow connect d.example:1\n}";
+    let target = LinuxTarget::Bwrap(Finish::ByNobody);
+    let lowered = lower_for(&target, &policy(text), &host(WORK), &mut files(DEBIAN));
+    let levels: Vec<Level> = (0..4).map(|rule| level(&lowered, rule)).collect();
+    assert_eq!(levels, [Level::Stricter, Level::Stricter, Level::Stricter, Level::Exact]);
+    let target = LinuxTarget::Landlock(RunId::none());
+    let lowered = lower_for(&target, &policy(text), &host(WORK), &mut files(DEBIAN));
+    let levels: Vec<Level> = (0..4).map(|rule| level(&lowered, rule)).collect();
+    assert_eq!(levels, [Level::Stricter, Level::Stricter, Level::Stricter, Level::Exact]);
+}
+
+#[test]
+fn the_list_by_itself_lets_private_directories_be_executed_from_and_says_so() {
+    let target = LinuxTarget::Bwrap(Finish::ByNobody);
+    for (text, expected) in
+        [("allow read write $tmp", Level::Weaker), ("allow read write exec $tmp", Level::Exact)]
+    {
+        let lowered = lower_for(&target, &policy(text), &host(WORK), &mut files(DEBIAN));
+        assert_eq!(level(&lowered, 0), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_command_restricts_itself_with_landlock_unless_its_calls_are_carried_out_from_outside() {
+    for (text, refused) in [
+        ("allow run *\ndeny run \"git push\"", false),
+        ("allow read write $cwd\ndeny write $cwd/later", true),
+        ("allow read $cwd\ndeny socket $cwd", true),
+        ("allow read $cwd", false),
+    ] {
+        let lowered = lower(&policy(text), &host(WORK), &mut files(DEBIAN));
+        let calls = |rule: &fence_compiler::plan::CallRule| {
+            rule.calls.iter().any(|call| call == "landlock_restrict_self")
+        };
+        assert_eq!(lowered.plan.seccomp.iter().any(calls), refused, "{text}");
+    }
 }
