@@ -7,6 +7,7 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::paths::PathRules;
@@ -117,8 +118,16 @@ fn race(directory: &Path, tries: usize) {
     process::wait_for_end(writer).unwrap();
 }
 
+/// One mediator at a time: one that is forked while the lifeline of another is made holds that open, and both would
+/// wait for ever if each held the other's.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Has the race judged; whether the marker was made, which is refused.
 fn is_lost(second: Second, tries: usize) -> bool {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let (lifeline, other_end) =
         socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).unwrap();
@@ -254,6 +263,7 @@ fn is_kept_reached(carrying: Carrying, tries: usize) -> bool {
 
 /// Has the calls of a process judged.
 fn judged_while(judged: Mediated, carrying: Carrying, act: impl FnOnce()) {
+    let _alone = alone();
     let judged = [judged].into();
     let (lifeline, other_end) =
         socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).unwrap();
