@@ -46,6 +46,9 @@ pub(super) fn judge(
         if tree.holder == Holder::Mounts {
             judge.hidden(number, region);
         }
+        if region.kind == RegionKind::Proc {
+            judge.processes(region);
+        }
     }
     judge.wild();
     judge.settle()
@@ -99,6 +102,17 @@ impl<'a> Judge<'a> {
                     self.tell(claim, outcome, action, actions);
                 }
                 self.tell_hidden(region, claim, actions);
+            }
+        }
+    }
+
+    /// What `/proc` tells of the sandbox's own processes is there whatever a rule closes.
+    fn processes(&mut self, region: &Region<'_>) {
+        for party in &region.closing {
+            let closes = self.policy.rules.get(*party).is_some_and(|rule| rule.effect != Effect::Allow);
+            if closes && self.actions(*party).is_some_and(|actions| actions.contains(PathAction::Read)) {
+                let at = region.at.to_string();
+                self.weaker(*party, Cause::Mechanism, ALWAYS_THERE, &at, PathAction::Read);
             }
         }
     }
@@ -178,11 +192,11 @@ impl<'a> Judge<'a> {
             _ if shows_sockets => true,
             _ => region.reached.has(action) || self.private(region).is_some_and(|rights| rights.has(action)),
         };
-        if !reached {
+        let told = action == PathAction::Read && region.at.components().next() == Some(b"proc");
+        if !reached && !told {
             return Some(Outcome::Exact(Mechanism::Absence));
         }
-        let processes = region.at.components().next() == Some(b"proc");
-        if self.tree.holder == Holder::Landlock && !(action == PathAction::Read && processes) {
+        if self.tree.holder == Holder::Landlock && !told {
             return Some(Outcome::Exact(Mechanism::Landlock));
         }
         // Whoever serves outside binds sockets when they like, also where nobody inside writes.
@@ -204,7 +218,7 @@ impl<'a> Judge<'a> {
             }
             Surface::Private(rights) if rights.has(action) && !is_visible(region) => Outcome::Weaker(PRIVATE),
             Surface::Mask(Footing::Loose) | Surface::Passage(Footing::Loose) => Outcome::Weaker(REPLACED),
-            Surface::Fixed if action == PathAction::Read && processes => Outcome::Weaker(ALWAYS_THERE),
+            Surface::Fixed if told => Outcome::Weaker(ALWAYS_THERE),
             Surface::Bare | Surface::Private(_) if is_visible(region) => Outcome::Exact(Mechanism::Mount),
             Surface::Mask(_) | Surface::Passage(_) => Outcome::Exact(Mechanism::Mount),
             Surface::Bare | Surface::Private(_) | Surface::Fixed => Outcome::Exact(Mechanism::Absence),

@@ -2,7 +2,9 @@
 
 use fence_compiler::fidelity::{Enforced, Level, Mechanism};
 use fence_compiler::host::{FileFacts, Host, Support};
-use fence_compiler::lower::linux::{Lowered, lower};
+use fence_compiler::lower::linux::{Lowered, lower, lower_for};
+use fence_compiler::lower::seatbelt::RunId;
+use fence_compiler::lower::target::LinuxTarget;
 use fence_compiler::plan::{Mediated, MemfdPlan, Mount, TerminalPlan};
 use fence_compiler::policy::RuleId;
 
@@ -595,4 +597,28 @@ fn a_listing_of_a_directory_stands_for_looks_at_its_names() {
     let mut counted = fence_compiler::host::Recorder::new(&mut looked_at);
     let _ = lower(&policy, &host, &mut counted);
     assert!(listed.1 < counted.into_facts().entries.len());
+}
+
+/// `/proc` is there for every command, so that a rule that closes it is never exact.
+#[test]
+fn what_closes_proc_is_told_as_weaker() {
+    for (rule, weaker) in [
+        ("deny read /proc", true),
+        ("deny read /proc/meminfo", true),
+        ("never read /proc", true),
+        ("deny exec /proc", true),
+        ("deny read /", true),
+        ("deny read / except /usr", true),
+        ("deny read / except /proc", false),
+        ("deny write /proc", false),
+        ("allow read /usr except /proc", false),
+    ] {
+        for target in [LinuxTarget::Native, LinuxTarget::Landlock(RunId::none())] {
+            let text = format!("allow read /usr\n{rule}");
+            let lowered = lower_for(&target, &policy(&text), &host("/home/ada/work"), &mut files(DEBIAN));
+            let told = lowered.fidelity.iter().find(|told| told.what == Enforced::Rule(RuleId(1))).unwrap();
+            let always = told.why.iter().any(|why| why.starts_with("`/proc` can always be read"));
+            assert_eq!(always, weaker, "{rule}: {:?}", told.why);
+        }
+    }
 }
