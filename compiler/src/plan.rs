@@ -58,6 +58,9 @@ pub enum Mediated {
     /// Whatever makes, changes, moves or removes files, or opens them for that: it is carried out from outside, on what
     /// has been judged.
     Writes,
+    /// Opening files and directories to read them: it is carried out from outside, on what has been judged. Starts and writes
+    /// are judged then too: a program is read when it starts, and what is closed must not get a name that is not.
+    Reads,
     /// Connecting to Unix sockets by their paths, and sending to them: it is done from outside, to what has been judged.
     Sockets,
 }

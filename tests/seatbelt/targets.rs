@@ -160,9 +160,15 @@ impl Both {
                 counts.inexact += 1;
                 continue;
             }
-            // Where writing is judged, the rules are asked beside what the mounts let pass.
-            let judged = self.judging.as_ref().filter(|_| actions[0] == PathAction::Write);
-            let judged = judged.map(|rules| rules.decide(PathAction::Write, at, &[]).verdict);
+            // Where it is judged, the rules are asked beside what the mounts let pass; a program is read when it starts.
+            let reads = self.plan.mediated.contains(&Mediated::Reads);
+            let asked = match actions[0] {
+                PathAction::Write => Some(PathAction::Write),
+                PathAction::Read | PathAction::Exec if reads => Some(PathAction::Read),
+                _ => None,
+            };
+            let judged = self.judging.as_ref().zip(asked);
+            let judged = judged.map(|(rules, action)| rules.decide(action, at, &[]).verdict);
             let linux = model.allows(actions[0], at) && judged != Some(Verdict::Denied);
             let needed = actions.iter().flat_map(|action| enough(*action));
             let everything = actions.iter().flat_map(|action| operations(*action));

@@ -75,6 +75,9 @@ pub(super) fn refused(choices: &Choices<'_>) -> Vec<CallRule> {
     if choices.mediated.contains(&Mediated::Writes) {
         rules.extend(unjudged());
     }
+    if choices.mediated.contains(&Mediated::Reads) {
+        rules.extend(unread());
+    }
     if choices.mediated.iter().any(|judged| *judged != Mediated::Starts) {
         rules.push(rule(
             &["landlock_create_ruleset", "landlock_restrict_self"],
@@ -423,6 +426,39 @@ fn unjudged() -> Vec<CallRule> {
             "EINVAL",
             "would keep whoever carries out the calls of all waiting",
         ),
+    ]
+}
+
+const FIDEDUPERANGE: u64 = 0xc018_9436;
+
+/// Where opening is judged, what would tell of a file's content without opening it to read it.
+fn unread() -> Vec<CallRule> {
+    vec![
+        rule(
+            &["getxattr", "lgetxattr", "listxattr", "llistxattr"],
+            vec![Condition::Always],
+            "EOPNOTSUPP",
+            "would read attributes by a name that nobody judges; of what is open they can be read",
+        ),
+        rule(
+            &["getxattrat", "listxattrat"],
+            vec![Condition::Always],
+            "ENOSYS",
+            "would read attributes by a name that nobody judges; of what is open they can be read",
+        ),
+        rule(
+            &["ioctl"],
+            vec![equals(1, 32, FIDEDUPERANGE)],
+            "EOPNOTSUPP",
+            "would tell whether a file that is only open for writing holds the same as another",
+        ),
+        rule(
+            &["fanotify_mark"],
+            vec![Condition::Always],
+            "EPERM",
+            "would tell what happens in any directory",
+        ),
+        rule(&["uselib"], vec![Condition::Always], "ENOSYS", "would load a file that nobody judges"),
     ]
 }
 

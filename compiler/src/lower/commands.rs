@@ -134,7 +134,7 @@ fn prefers_cheap(rule: &Rule) -> bool {
 }
 
 /// Whether the policy opens, in so many words, a call that changes other processes.
-fn opens_changing(policy: &Policy) -> bool {
+pub(super) fn opens_changing(policy: &Policy) -> bool {
     policy.rules.iter().filter(|rule| is_for_linux(rule) && rule.effect == Effect::Allow).any(|rule| {
         matches!(&rule.subject, Subject::Name { action: NameAction::Syscall, items, .. }
             if items.iter().any(|item| CHANGING.iter().any(|name| item.pattern.matches(name))))

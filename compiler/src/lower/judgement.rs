@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::atlas::Chart;
 use super::claims::{Claim, ClaimKind, Claims, Findings, Wild};
+use super::commands::opens_changing;
 use super::coverage::{Actions, Side};
 use super::mounts::{FileTree, Footing, Surface, is_visible};
 use super::region::{Region, RegionKind};
@@ -27,7 +28,10 @@ const UNREADABLE: &str = "writing is refused too, because what must not be read 
 const SOCKETS: &str = "no tree is searched for sockets, and those below answer: {}";
 const BOUND: &str = "a mount holds only until a program outside binds the socket anew: {}";
 
-/// Judges every claim and every pattern that could not be looked up. What mounts leave open of writing and of sockets is
+const SEEN: &str = "what a name has that no mount covers cannot be read, but its metadata can be seen: {}";
+const STARTED: &str = "what it starts can be looked into, because the policy opens `ptrace` or its like: {}";
+
+/// Judges every claim and every pattern that could not be looked up. What mounts leave open of files and of sockets is
 /// judged call by call where the machine can, and where a rule does not prefer what costs less: that is told.
 pub(super) fn judge(
     policy: &Policy,
@@ -262,9 +266,13 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Something is left open; of writing and of sockets it is not, where calls are judged.
+    /// Something is left open; of reading, writing and sockets it is not, where calls are judged.
     fn weaker(&mut self, party: usize, cause: Cause, sentence: &'static str, text: &str, action: PathAction) {
         let judged = match action {
+            // What `/proc` tells of a process has more names than a rule knows.
+            PathAction::Read if sentence != ALWAYS_THERE && self.names_reading(party) => {
+                Some(Mediated::Reads)
+            }
             PathAction::Write => Some(Mediated::Writes),
             PathAction::Socket => Some(Mediated::Sockets),
             _ => None,
@@ -276,6 +284,14 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Whether a rule is about reading by its own words, and not because what must not be executed must not be read either.
+    fn names_reading(&self, party: usize) -> bool {
+        let rule = self.policy.rules.get(party);
+        rule.is_some_and(|rule| {
+            matches!(&rule.subject, Subject::Path { actions, .. } if actions.contains(&PathAction::Read))
+        })
+    }
+
     /// Has calls judged that a rule insists on.
     fn settle(&mut self) -> BTreeSet<Mediated> {
         let insists =
@@ -285,12 +301,24 @@ impl<'a> Judge<'a> {
         if mediated.contains(&Mediated::Sockets) && self.opens_movable_sockets() {
             mediated.insert(Mediated::Writes);
         }
+        let reads = mediated.contains(&Mediated::Reads);
+        let traced = opens_changing(self.policy);
+        if reads {
+            mediated.insert(Mediated::Writes);
+            mediated.extend((!traced).then_some(Mediated::Starts));
+        }
         for Open { judged, party, cause, sentence, text } in std::mem::take(&mut self.open) {
             let Some(report) = self.findings.report(party) else { continue };
             if mediated.contains(&judged) {
                 report.by(Mechanism::Mediator);
             } else {
                 report.weaker(cause, sentence, &text);
+            }
+            if reads && judged == Mediated::Reads {
+                report.note(SEEN, &text);
+                if traced {
+                    report.weaker(Cause::Mechanism, STARTED, &text);
+                }
             }
         }
         mediated

@@ -85,6 +85,8 @@ fn mounted(target: &LinuxTarget, policy: &Policy, host: &Host, files: &mut dyn F
     let mediation = &host.features.mediation;
     let mut mediated =
         judgement::judge(policy, chart, &claims, &regions, &file_tree, mediation, &mut findings);
+    // A program is read when it starts.
+    let starts = if mediated.contains(&Mediated::Starts) { Starts::Judged } else { starts };
     mediated.extend((starts == Starts::Judged).then_some(Mediated::Starts));
     if !mediated.contains(&Mediated::Sockets) {
         sockets::tell(&opened, &mut findings);

@@ -52,6 +52,9 @@ pub fn text(plan: &LinuxPlan, policy: &Policy) -> String {
         Mediated::Writes => {
             "each call that writes files, by what it reaches; it is carried out there".to_owned()
         }
+        Mediated::Reads => {
+            "each call that opens files or directories, by what it reaches; it is opened there".to_owned()
+        }
         Mediated::Sockets => {
             "each connection to a Unix socket, by what it reaches; it is made there".to_owned()
         }

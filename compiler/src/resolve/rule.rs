@@ -263,7 +263,7 @@ impl Reader<'_> {
                 .help(format!("leave `{word}` out, or write `deny` instead of `never`")),
                 (Effect::Deny, Clause::Cheaply) if self.state == State::Complete && !has_cheaper(subject) => {
                     Diagnostic::new(Code::NothingCheaper, "`cheaply` changes nothing here")
-                        .help("it stands on a `deny` of `run`, `write` or `socket`, and of `read` whose items have a wildcard; elsewhere exactness costs no speed")
+                        .help("it stands on a `deny` of `run`, `read`, `write` or `socket`; elsewhere exactness costs no speed")
                 }
                 (Effect::Deny, Clause::Cheaply) => {
                     cheaply = true;
@@ -290,15 +290,14 @@ impl Reader<'_> {
     }
 }
 
-/// Whether an enforcement cheaper than the exact one exists for it: of commands, of writing and of sockets, whose calls need
-/// not be judged one by one, and of files by pattern.
+/// Whether an enforcement cheaper than the exact one exists for it: of commands, files and sockets, whose calls need not be
+/// judged one by one.
 fn has_cheaper(subject: &Subject) -> bool {
     match subject {
         Subject::Run { .. } => true,
-        Subject::Path { actions, items, .. } => {
-            let judged = |action: &PathAction| matches!(action, PathAction::Write | PathAction::Socket);
-            actions.iter().all(|action| *action == PathAction::Read || judged(action))
-                && (actions.iter().any(judged) || items.iter().any(|item| !item.pattern.is_literal()))
+        Subject::Path { actions, .. } => {
+            let judged = [PathAction::Read, PathAction::Write, PathAction::Socket];
+            actions.iter().all(|action| judged.contains(action))
         }
         _ => false,
     }

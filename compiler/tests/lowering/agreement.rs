@@ -142,8 +142,13 @@ fn compare_on(target: &LinuxTarget, holder: Holder, text: &str, files: &FileFact
                 decisions.push(ask(PathAction::Read));
             }
             let denied = decisions.iter().find(|decision| decision.verdict == Verdict::Denied);
-            // Where writing is judged, the rules are asked beside what the mounts let pass.
-            let judged = action == PathAction::Write && lowered.plan.mediated.contains(&Mediated::Writes);
+            // Where it is judged, the rules are asked beside what the mounts let pass; a program is read when it starts.
+            let kind = match action {
+                PathAction::Write => Mediated::Writes,
+                _ => Mediated::Reads,
+            };
+            let asks = action != PathAction::Exec || ask(PathAction::Read).verdict == Verdict::Denied;
+            let judged = asks && lowered.plan.mediated.contains(&kind);
             let allowed = model.allows(action, &asked) && !(judged && denied.is_some());
             match (denied, allowed) {
                 (None, true) | (Some(_), false) => {}

@@ -260,8 +260,8 @@ fn writing_is_judged_where_a_rule_asks_for_more_than_mounts_hold() {
         ("deny write /usr", false, exact),
         ("deny write ~/.ssh", false, exact),
         ("deny write **/.env except $cwd, $tmp", false, exact),
-        ("deny read write $cwd/src best-effort", true, weaker),
-        ("deny read $cwd/src best-effort", false, weaker),
+        ("deny read write $cwd/src best-effort", true, exact),
+        ("deny read write $cwd/src best-effort cheaply", false, weaker),
     ] {
         let text = format!("allow read write $cwd\nallow read /usr\n{rule}");
         assert_eq!(told(&text, Support::Yes), (judged, level, 0), "{rule}");
@@ -270,6 +270,54 @@ fn writing_is_judged_where_a_rule_asks_for_more_than_mounts_hold() {
     let left_out = "allow read $cwd\nallow write $cwd except $cwd/src";
     assert_eq!(told(left_out, Support::Yes), (true, exact, 0));
     assert_eq!(told(left_out, Support::No("a test".into())), (false, weaker, 1));
+}
+
+#[test]
+fn reading_is_judged_where_a_rule_asks_for_more_than_mounts_hold() {
+    let told = |text: &str, mediation: Support| {
+        let mut host = host("/home/ada/work");
+        host.features.mediation = mediation;
+        let lowered = check(text, &host, &files(DEBIAN));
+        let told = lowered.fidelity.last().unwrap();
+        let kinds = [Mediated::Reads, Mediated::Writes, Mediated::Starts];
+        (kinds.map(|kind| lowered.plan.mediated.contains(&kind)), told.level, lowered.diagnostics.len())
+    };
+    let (exact, stricter, weaker) = (Level::Exact, Level::Stricter, Level::Weaker);
+    // What is closed must not get another name, and a program is read when it starts.
+    let (all, none) = ([true; 3], [false; 3]);
+    for (rule, judged, level) in [
+        // What is covered cannot be written either.
+        ("deny read $cwd/src", all, stricter),
+        ("deny read $cwd/src best-effort", all, stricter),
+        ("deny read write $cwd/src", all, exact),
+        ("deny read $cwd/none", all, exact),
+        ("deny read **/.env", all, exact),
+        ("never read **/.env", all, exact),
+        ("deny read write $cwd/*.key", all, exact),
+        ("deny read $tmp/key", all, exact),
+        // Whoever would rather not pay for it says so.
+        ("deny read $cwd/src best-effort cheaply", none, weaker),
+        ("deny read **/.env cheaply", none, weaker),
+        ("deny read **/.env best-effort cheaply", none, weaker),
+        ("deny read $cwd/src cheaply", all, stricter),
+        // Where one rule asks for it, it holds for all.
+        ("deny read $cwd/src\ndeny read **/.env best-effort cheaply", all, exact),
+        // Mounts hold these.
+        ("deny read ~/.ssh", none, exact),
+        ("deny read /usr/share", none, exact),
+        // What must not be executed must not be read, and is no rule about reading for that.
+        ("deny exec **/tool best-effort", none, weaker),
+        // Whoever traces a program sees what it holds.
+        ("allow syscall ptrace\ndeny read **/.env best-effort", [true, true, false], weaker),
+    ] {
+        let text = format!("allow read write $cwd, $tmp\nallow read exec /usr\nallow run *\n{rule}");
+        assert_eq!(told(&text, Support::Yes), (judged, level, 0), "{rule}");
+        assert_eq!(told(&text, Support::No("a test".into())).0, none, "{rule}");
+    }
+    let left_out = "allow write $cwd\nallow read $cwd except $cwd/src";
+    assert_eq!(told(left_out, Support::Yes), (all, stricter, 0));
+    assert_eq!(told(left_out, Support::No("a test".into())), (none, weaker, 1));
+    assert_eq!(told("allow read write $cwd\nallow syscall ptrace\nnever read **/.env", Support::Yes).2, 1);
 }
 
 #[test]
@@ -433,7 +481,9 @@ fn a_variable_without_a_value() {
 #[test]
 fn an_accepted_rule_excuses_no_other() {
     let text = "allow read write $cwd\ndeny read $cwd/src best-effort\ndeny read $cwd/src";
-    let lowered = check(text, &host("/home/ada/work"), &files(DEBIAN));
+    let mut host = host("/home/ada/work");
+    host.features.mediation = Support::No("a test".into());
+    let lowered = check(text, &host, &files(DEBIAN));
     let lines: Vec<u32> = lowered.diagnostics.iter().map(|found| found.place.unwrap().span.start).collect();
     assert_eq!(lines.len(), 1);
     assert!(lines[0] > 50, "the last rule: {lines:?}");

@@ -35,6 +35,9 @@ pub(super) fn difference(now: &LinuxPlan, next: &LinuxPlan) -> Option<String> {
     if judged(now, Mediated::Writes) != judged(next, Mediated::Writes) {
         return Some("whether what is written is judged is decided when a session starts".to_owned());
     }
+    if judged(now, Mediated::Reads) != judged(next, Mediated::Reads) {
+        return Some("whether what is read is judged is decided when a session starts".to_owned());
+    }
     if judged(now, Mediated::Sockets) != judged(next, Mediated::Sockets) {
         return Some(
             "whether connections to Unix sockets are judged is decided when a session starts".to_owned(),

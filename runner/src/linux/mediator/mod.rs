@@ -136,7 +136,7 @@ fn mediate_session(
     lifeline: OwnedFd,
 ) -> Result<(), Errno> {
     let children = prepare(&plan.mediated)?;
-    let judge = Judge { arbiter, known: None };
+    let judge = Judge { arbiter, known: None, read: Vec::new() };
     let ends = Ends { listener: channel, lifeline, children };
     let mut watch = Watch::new(ends, judge, None, Second::Looked).with_files(files(plan));
     watch = watch.with_kinds(Kinds::of(&plan.seccomp));
@@ -181,7 +181,7 @@ fn mediate(
     };
     // Without it, nothing was started.
     let Some(listener) = listener else { return Ok(()) };
-    let judge = Judge { arbiter, known: None };
+    let judge = Judge { arbiter, known: None, read: Vec::new() };
     let observer = Observer::new(observed, &plan.landlock, command);
     let starts = if plan.mediated.contains(&Mediated::Starts) { Starts::Judged } else { Starts::Observed };
     let command = (starts == Starts::Judged).then_some(command);

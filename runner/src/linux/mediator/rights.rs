@@ -114,6 +114,9 @@ const WRITING: &[&str] = &[
     "removexattr",
 ];
 
+/// Those for what reads files.
+const READING: &[&str] = &["inotify_add_watch"];
+
 /// Those for what goes to sockets.
 const CONNECTING: &[&str] = &[
     "connect",
@@ -154,6 +157,7 @@ fn refused(architecture: Architecture, mediated: &BTreeSet<Mediated>) -> Vec<Cal
             || (writes || connects) && CARRIED_OUT.contains(name)
             || writes && WRITING.contains(name)
             || connects && CONNECTING.contains(name)
+            || mediated.contains(&Mediated::Reads) && READING.contains(name)
     };
     let others = architecture.names().filter(|name| !made(name)).map(str::to_owned).collect();
     let writing = bits(seccomp::WRITING);
@@ -214,13 +218,19 @@ mod tests {
     #[test]
     fn every_call_that_is_named_exists() {
         for architecture in [Architecture::X86_64, Architecture::Aarch64] {
-            for mediated in [&[Mediated::Starts][..], &[Mediated::Writes], &[Mediated::Sockets]] {
+            let reads = [Mediated::Reads, Mediated::Writes];
+            for mediated in [&[Mediated::Starts][..], &[Mediated::Writes], &reads, &[Mediated::Sockets]] {
                 let mediated = mediated.iter().copied().collect();
                 seccomp::compile(&refused(architecture, &mediated), architecture).unwrap();
             }
         }
         let known: Vec<&str> =
             [Architecture::X86_64, Architecture::Aarch64].iter().flat_map(|one| one.names()).collect();
-        assert!([MADE, CARRIED_OUT, WRITING, CONNECTING].concat().iter().all(|name| known.contains(name)));
+        assert!(
+            [MADE, CARRIED_OUT, WRITING, READING, CONNECTING]
+                .concat()
+                .iter()
+                .all(|name| known.contains(name))
+        );
     }
 }

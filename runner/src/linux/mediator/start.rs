@@ -1,8 +1,11 @@
 //! A start of a program: what was asked for, what it comes down to, and whether it is allowed.
 
+use std::collections::BTreeMap;
+
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::cover::PROGRAM_DIRECTORIES;
-use fence_compiler::question::{Decision, Reason, Start, Verdict};
+use fence_compiler::question::{Decision, Platform, Reason, Start, Verdict};
+use fence_compiler::world::{Spelling, World};
 use nix::errno::Errno;
 
 use super::known::Known;
@@ -55,6 +58,35 @@ pub(super) struct Judge<'a> {
     pub(super) arbiter: &'a mut dyn Arbiter,
     /// The programs that count under any name, once they have been looked at.
     pub(super) known: Option<Known>,
+    /// The files that the kernel reads for the start that was judged last.
+    pub(super) read: Vec<Read>,
+}
+
+/// A file that is read when a program starts.
+pub(super) struct Read {
+    /// Where it is; none if it never had a name.
+    pub(super) path: Option<AbsolutePath>,
+    /// The paths by which it was reached.
+    pub(super) spellings: Vec<AbsolutePath>,
+}
+
+impl Read {
+    fn of(found: &Found, asked: &[u8]) -> Read {
+        // A file in memory has a name that is no path.
+        let path = found.path.clone().filter(|path| !path.as_bytes().starts_with(b"/memfd:"));
+        let world = World {
+            platform: Platform::Linux,
+            variables: BTreeMap::new(),
+            links: found.links.clone(),
+            hosts: BTreeMap::new(),
+            protected: Vec::new(),
+        };
+        let reached = AbsolutePath::new(asked).map(|asked| world.resolve(&asked, Spelling::Exact));
+        Read {
+            path,
+            spellings: reached.and_then(Result::ok).map(|found| found.spellings).unwrap_or_default(),
+        }
+    }
 }
 
 impl Judge<'_> {
@@ -75,6 +107,7 @@ impl Judge<'_> {
 
     /// Judges a start before it happens: the file that is named, and through scripts what is executed for it.
     pub(super) fn plan(&mut self, ground: &Ground, given: Given) -> Result<Planned, Stopped> {
+        self.read.clear();
         let Given { mut name, mut found, mut argv } = given;
         if argv.is_empty() {
             // As the kernel does.
@@ -114,6 +147,7 @@ impl Judge<'_> {
         name: &[u8],
         argv: &[Vec<u8>],
     ) -> Result<(), Stopped> {
+        self.read.clear();
         let named = walk(ground, name, Look::Plain).ok();
         if named.as_ref().is_some_and(|named| named.identity() == program.identity()) {
             self.ask(ground, Role::Command, called(ground, name), program, argv)?;
@@ -160,6 +194,7 @@ impl Judge<'_> {
         found: &Found,
         argv: &[Vec<u8>],
     ) -> Result<(), Stopped> {
+        self.read.push(Read::of(found, &asked));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let start = Start {
             asked: text(&asked),

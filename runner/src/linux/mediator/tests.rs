@@ -30,7 +30,7 @@ use crate::linux::sys::{confine, socket};
 use crate::preflight::Refusal;
 use crate::proxy::testing::policy;
 
-/// Refuses `touch marker`, and writing or connecting to anything of the name `kept`.
+/// Refuses `touch marker`, and reading, writing or connecting to anything of the name `kept`.
 struct NoMarker;
 
 impl Arbiter for NoMarker {
@@ -61,7 +61,7 @@ impl Arbiter for NoMarker {
 
     fn paths(&self, _: &Links, _: &Links) -> PathRules {
         let world = World::test_default(Platform::Linux);
-        let rules = policy("allow read write socket /\ndeny write socket **/kept");
+        let rules = policy("allow read write socket /\ndeny read write socket **/kept");
         PathRules::new(&rules, &world, world.clone())
     }
 
@@ -177,7 +177,7 @@ fn mediate(second: Second, folder: &Path, tries: usize, lifeline: OwnedFd, ended
     };
     let ends = Ends { listener, lifeline, children: children.descriptor().unwrap() };
     rights::give_up(&[Mediated::Starts].into()).unwrap();
-    let judge = Judge { arbiter: &mut NoMarker, known: Some(Known::default()) };
+    let judge = Judge { arbiter: &mut NoMarker, known: Some(Known::default()), read: Vec::new() };
     Watch::new(ends, judge, Some(&command), second).until_the_end();
     0
 }
@@ -227,6 +227,24 @@ fn open_turning(directory: &Path, tries: usize) {
     }
 }
 
+/// Opens such a path for reading, so often; `won` is made if that came to `kept`.
+fn read_turning(directory: &Path, tries: usize) {
+    let path = turning(b"", directory);
+    let mut found = [0_u8; 4];
+    for _ in 0..tries {
+        // SAFETY: the text ends with a NUL that nobody changes; pointer and length are those of a live array.
+        unsafe {
+            let file = libc::open(path.as_ptr().cast(), libc::O_RDONLY);
+            libc::read(file, found.as_mut_ptr().cast(), found.len());
+            libc::close(file);
+        }
+        if &found == b"kept" {
+            std::fs::write(directory.join("won"), "").unwrap();
+            return;
+        }
+    }
+}
+
 /// Connects to such a path, so often.
 fn connect_turning(directory: &Path, tries: usize) {
     let address = turning(&1_u16.to_ne_bytes(), directory);
@@ -243,7 +261,7 @@ fn connect_turning(directory: &Path, tries: usize) {
 /// Has these opens judged; whether `kept` was made, which is refused.
 fn is_kept_made(carrying: Carrying, tries: usize) -> bool {
     let folder = tempfile::tempdir().unwrap();
-    judged_while(Mediated::Writes, carrying, || open_turning(folder.path(), tries));
+    judged_while(&[Mediated::Writes], carrying, || open_turning(folder.path(), tries));
     assert!(folder.path().join("free").exists(), "what is allowed was opened at times");
     folder.path().join("kept").exists()
 }
@@ -252,7 +270,7 @@ fn is_kept_made(carrying: Carrying, tries: usize) -> bool {
 fn is_kept_reached(carrying: Carrying, tries: usize) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let [free, kept] = ["free", "kept"].map(|name| UnixListener::bind(folder.path().join(name)).unwrap());
-    judged_while(Mediated::Sockets, carrying, || connect_turning(folder.path(), tries));
+    judged_while(&[Mediated::Sockets], carrying, || connect_turning(folder.path(), tries));
     let is_reached = |listener: UnixListener| {
         listener.set_nonblocking(true).unwrap();
         listener.accept().is_ok()
@@ -261,10 +279,20 @@ fn is_kept_reached(carrying: Carrying, tries: usize) -> bool {
     is_reached(kept)
 }
 
+/// Has these opens judged; whether `kept` was read, which is refused.
+fn is_kept_read(carrying: Carrying, tries: usize) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["free", "kept"] {
+        std::fs::write(folder.path().join(name), name).unwrap();
+    }
+    judged_while(&[Mediated::Reads, Mediated::Writes], carrying, || read_turning(folder.path(), tries));
+    folder.path().join("won").exists()
+}
+
 /// Has the calls of a process judged.
-fn judged_while(judged: Mediated, carrying: Carrying, act: impl FnOnce()) {
+fn judged_while(judged: &[Mediated], carrying: Carrying, act: impl FnOnce()) {
     let _alone = alone();
-    let judged = [judged].into();
+    let judged = judged.iter().copied().collect();
     let (lifeline, other_end) =
         socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).unwrap();
     let (channel, sent) =
@@ -276,7 +304,7 @@ fn judged_while(judged: Mediated, carrying: Carrying, act: impl FnOnce()) {
         let listener = socket::await_descriptors(channel.as_raw_fd()).unwrap().remove(0);
         let ends = Ends { listener, lifeline: other_end, children: children.descriptor().unwrap() };
         rights::give_up(&judged).unwrap();
-        let judge = Judge { arbiter: &mut NoMarker, known: Some(Known::default()) };
+        let judge = Judge { arbiter: &mut NoMarker, known: Some(Known::default()), read: Vec::new() };
         let files = Files::new(TerminalPlan::None, &judged, carrying);
         Watch::new(ends, judge, None, Second::Looked).with_files(Some(files)).until_the_end();
         process::exit(0)
@@ -312,11 +340,29 @@ fn where_the_kernel_carries_an_open_out_rewriting_its_path_wins() {
 }
 
 #[test]
+fn rewriting_the_path_of_an_open_for_reading_never_wins() {
+    let tries = std::env::var("FENCE_RACE_TRIES").ok().and_then(|tries| tries.parse().ok()).unwrap_or(2000);
+    assert!(!is_kept_read(Carrying::Mediator, tries));
+}
+
+#[test]
+fn where_the_kernel_carries_an_open_for_reading_out_rewriting_its_path_wins() {
+    assert!((0..20).any(|_| is_kept_read(Carrying::Kernel, 2000)));
+}
+
+#[test]
 fn what_waits_to_be_looked_at_is_judged_only_if_it_would_wait_for_that() {
-    let files = Files::new(TerminalPlan::None, &[Mediated::Writes].into(), Carrying::Mediator);
-    let judged = calls(&[Mediated::Writes].into(), Observed::Nothing);
+    let answers = [&[Mediated::Writes][..], &[Mediated::Writes, Mediated::Reads]].map(waiting);
+    assert_eq!(answers.map(|answers| answers.len()), [3, 3]);
+}
+
+/// Which calls are judged, and which wait at all where everything is looked at.
+fn waiting(mediated: &[Mediated]) -> std::collections::BTreeSet<(bool, bool)> {
+    let mediated = mediated.iter().copied().collect();
+    let files = Files::new(TerminalPlan::None, &mediated, Carrying::Mediator);
+    let judged = calls(&mediated, Observed::Nothing);
     let filter = compile_judged(&[], &judged, Architecture::NATIVE).unwrap();
-    let looked_at = calls(&[Mediated::Writes].into(), Observed::Everything);
+    let looked_at = calls(&mediated, Observed::Everything);
     let both = compile_judged(&[], &looked_at, Architecture::NATIVE).unwrap();
     let flags = [0, 1, 2, 3, libc::O_CREAT, libc::O_TRUNC, libc::O_TMPFILE, libc::O_DIRECTORY, libc::O_PATH];
     let mut answers = std::collections::BTreeSet::new();
@@ -335,7 +381,7 @@ fn what_waits_to_be_looked_at_is_judged_only_if_it_would_wait_for_that() {
             answers.insert((files.takes(&notice), waits(&both)));
         }
     }
-    assert_eq!(answers.len(), 3);
+    answers
 }
 
 #[test]

@@ -341,7 +341,17 @@ impl<'a> Watch<'a> {
                 Given { name, found, argv }
             }
         };
-        self.judge.plan(&ground, given)
+        let planned = self.judge.plan(&ground, given)?;
+        self.ask_to_read(thread, || notice::waits(notice.listener, notice.id))?;
+        Ok(planned)
+    }
+
+    /// Asks for the files that the kernel reads for a start, where reading is judged: what is in a program's memory is its own.
+    fn ask_to_read(&mut self, thread: i32, is_there: impl FnOnce() -> bool) -> Result<(), Stopped> {
+        match &mut self.files {
+            Some(files) => files.ask_to_start(thread, self.judge.arbiter, &self.judge.read, is_there),
+            None => Ok(()),
+        }
     }
 
     /// Holds a thread whose start is allowed, so that it stops when that has happened.
@@ -429,7 +439,9 @@ impl<'a> Watch<'a> {
             own: Own::Thread(process),
         };
         let name = name_executed(process)?;
-        self.judge.executed(&ground, &program, &name, &words)
+        self.judge.executed(&ground, &program, &name, &words)?;
+        // It is held, so that its number is its own.
+        self.ask_to_read(process, || true)
     }
 }
 

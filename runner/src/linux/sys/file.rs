@@ -212,6 +212,13 @@ pub(in crate::linux) fn take(
     check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, of, number, 0) }).map(owned)
 }
 
+/// Has what happens to what a path leads to told by a watcher, and yields by which number.
+pub(in crate::linux) fn watch(watcher: RawFd, path: &CStr, mask: u32) -> Result<i32, Errno> {
+    // SAFETY: the path is NUL-terminated.
+    let number = check(unsafe { libc::inotify_add_watch(watcher, path.as_ptr(), mask) }.into())?;
+    i32::try_from(number).map_err(|_| Errno::EOVERFLOW)
+}
+
 /// Binds a socket to an address, which is bytes as the kernel takes them.
 pub(in crate::linux) fn bind(socket: RawFd, address: &[u8]) -> Result<(), Errno> {
     let length = libc::socklen_t::try_from(address.len()).map_err(|_| Errno::EINVAL)?;

@@ -1,4 +1,4 @@
-//! The calls that write files or name sockets: which of them wait, and what each is.
+//! The calls that read or write files or name sockets: which of them wait, and what each is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,6 +46,7 @@ pub(in crate::linux::mediator) enum Call {
     RemoveAttribute,
     RemoveAttributeOfLink,
     RemoveAttributeOfDescriptor,
+    Watch,
     Bind,
     Connect,
     SendTo,
@@ -99,6 +100,10 @@ const WRITING: [(&str, Call); 37] = [
 /// `O_TMPFILE` that is its own.
 const WRITES: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | (libc::O_TMPFILE & !libc::O_DIRECTORY);
 
+/// The names of those that read files, or tell what happens to them.
+const READING: [(&str, Call); 3] =
+    [("open", Call::Open), ("openat", Call::OpenAt), ("inotify_add_watch", Call::Watch)];
+
 /// The names of those that are about sockets.
 const SOCKETS: [(&str, Call); 6] = [
     ("bind", Call::Bind),
@@ -111,17 +116,34 @@ const SOCKETS: [(&str, Call); 6] = [
 
 /// The calls that wait for an answer.
 pub(in crate::linux::mediator) fn judged(mediated: &BTreeSet<Mediated>) -> Vec<Judged> {
-    calls(mediated).map(|(call, what)| Judged { call, when: when(what) }).collect()
+    calls(mediated).map(|(call, what)| Judged { call, when: when(what, Opens::of(mediated)) }).collect()
+}
+
+/// Which opens are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opens {
+    /// Those that may write.
+    Writing,
+    /// All of them.
+    All,
+}
+
+impl Opens {
+    pub(super) fn of(mediated: &BTreeSet<Mediated>) -> Opens {
+        if mediated.contains(&Mediated::Reads) { Opens::All } else { Opens::Writing }
+    }
 }
 
 fn calls(mediated: &BTreeSet<Mediated>) -> impl Iterator<Item = (&'static str, Call)> {
     let writing = if mediated.contains(&Mediated::Writes) { WRITING.as_slice() } else { &[] };
     let sockets = if mediated.contains(&Mediated::Sockets) { SOCKETS.as_slice() } else { &[] };
-    writing.iter().chain(sockets).copied()
+    let reading = if mediated.contains(&Mediated::Reads) { READING.as_slice() } else { &[] };
+    let further = reading.iter().chain(sockets).filter(|call| !writing.contains(call));
+    writing.iter().chain(further).copied()
 }
 
 /// When a call matters, as far as its numbers tell.
-fn when(call: Call) -> Condition {
+fn when(call: Call, opens: Opens) -> Condition {
     let bits = |flags: i32| u64::from(flags.cast_unsigned());
     let flags = match call {
         Call::Open => 1,
@@ -142,15 +164,18 @@ fn when(call: Call) -> Condition {
         }
         _ => return Condition::Always,
     };
-    Condition::All(vec![
-        Condition::AnyBit { argument: flags, width: 32, bits: bits(WRITES) },
-        // Beside `O_PATH` the kernel takes no notice of any of these.
-        Condition::Equals { argument: flags, width: 32, mask: bits(libc::O_PATH), value: 0 },
-    ])
+    // Beside `O_PATH` the kernel takes no notice of any other.
+    let at_all = Condition::Equals { argument: flags, width: 32, mask: bits(libc::O_PATH), value: 0 };
+    match opens {
+        Opens::All => at_all,
+        Opens::Writing => {
+            Condition::All(vec![Condition::AnyBit { argument: flags, width: 32, bits: bits(WRITES) }, at_all])
+        }
+    }
 }
 
-/// Whether a call may write, by the numbers that it came with: it may wait for somebody who only looks.
-pub(super) fn writes(call: Call, arguments: &[u64; 6]) -> bool {
+/// Whether a call is judged, by the numbers that it came with: it may wait for somebody who only looks.
+pub(super) fn matters(call: Call, arguments: &[u64; 6], opens: Opens) -> bool {
     let [_, second, third, ..] = arguments;
     let flags = match call {
         Call::Open => *second,
@@ -159,7 +184,7 @@ pub(super) fn writes(call: Call, arguments: &[u64; 6]) -> bool {
     };
     // The kernel takes no notice of the other half.
     let flags = flags as u32 as i32;
-    flags & WRITES != 0 && flags & libc::O_PATH == 0
+    (opens == Opens::All || flags & WRITES != 0) && flags & libc::O_PATH == 0
 }
 
 /// The calls by their numbers on this machine.

@@ -157,6 +157,11 @@ impl Tree {
         self.private.contains(&(major, minor))
     }
 
+    /// Whether something lies on a mount of the tree, and not on one of the kernel's own.
+    pub(super) fn holds(&self, status: &Status) -> bool {
+        self.mounts.contains_key(&status.mount)
+    }
+
     /// Where an open file or directory lies.
     pub(super) fn place(&self, file: &OwnedFd, status: &Status) -> Place {
         let named = matches!(status.kind(), libc::S_IFREG | libc::S_IFDIR | libc::S_IFLNK);

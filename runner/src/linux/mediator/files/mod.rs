@@ -1,4 +1,4 @@
-//! Calls that write files or go to Unix sockets: judged by what they reach, and carried out by the mediator on that.
+//! Calls that read or write files or go to Unix sockets: judged by what they reach, and carried out by the mediator on that.
 //!
 //! Each call is read once. The mediator walks to what it names as the caller would, asks the rules about the path that was
 //! written and the one that is reached, and then acts on the directory or file that it holds open: nothing that another
@@ -19,6 +19,7 @@ mod kernel;
 mod making;
 mod moving;
 mod opening;
+mod reading;
 pub(super) mod request;
 pub(super) mod rules;
 mod sending;
@@ -36,7 +37,7 @@ use fence_compiler::question::Reason;
 use nix::errno::Errno;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
-use self::calls::Call;
+use self::calls::{Call, Opens};
 use self::ground::{Last, Named, Reached, Spot, Tree};
 use self::request::Request;
 use self::rules::Rules;
@@ -51,11 +52,14 @@ use crate::preflight::Refusal;
 
 pub(super) use self::calls::judged;
 
-/// Judges calls that write files or go to sockets, and carries them out.
+/// Judges calls that read or write files or go to sockets, and carries them out.
 pub(super) struct Files {
     calls: BTreeMap<i32, Call>,
+    opens: Opens,
     /// Whether where a socket is bound is known, because it matters who has made it.
     knowing: Knowing,
+    /// The files of fence's own that programs resolve names by.
+    names: Vec<AbsolutePath>,
     /// Where file systems of the sandbox's own are mounted.
     private: Vec<AbsolutePath>,
     /// What is known of the sandbox, from the first call on.
@@ -118,17 +122,21 @@ impl Files {
     pub(super) fn of(plan: &LinuxPlan) -> Files {
         let private = plan.mounts.iter().filter(|mount| matches!(mount, Mount::Private { .. }));
         let private = private.map(|mount| mount.at().clone()).collect();
-        Files { private, ..Files::new(plan.terminal, &plan.mediated, Carrying::Mediator) }
+        let names = plan.mounts.iter().filter(|mount| matches!(mount, Mount::Names { .. }));
+        let names = names.map(|mount| mount.at().clone()).collect();
+        Files { private, names, ..Files::new(plan.terminal, &plan.mediated, Carrying::Mediator) }
     }
 
     /// The same, where no file system is the sandbox's own.
     pub(super) fn new(terminal: TerminalPlan, mediated: &BTreeSet<Mediated>, carrying: Carrying) -> Files {
         Files {
             calls: calls::by_number(mediated),
+            opens: Opens::of(mediated),
             knowing: match mediated.contains(&Mediated::Sockets) {
                 true => Knowing::Sockets,
                 false => Knowing::Nothing,
             },
+            names: Vec::new(),
             private: Vec::new(),
             inside: None,
             terminal,
@@ -140,7 +148,7 @@ impl Files {
 
     /// Whether a call is one of these.
     pub(super) fn takes(&self, notice: &Notice) -> bool {
-        self.calls.get(&notice.call).is_some_and(|call| calls::writes(*call, &notice.arguments))
+        self.calls.get(&notice.call).is_some_and(|call| calls::matters(*call, &notice.arguments, self.opens))
     }
 
     /// How long nobody needs to look after those who wait, in milliseconds.
@@ -211,19 +219,8 @@ impl Files {
 
     fn carry(&mut self, notice: &Notice, arbiter: &mut dyn Arbiter, lifeline: RawFd) -> Result<Done, No> {
         let call = *self.calls.get(&notice.call).ok_or(Errno::ENOSYS)?;
-        let (tree, rules) = match &mut self.inside {
-            Some((tree, rules)) => (tree, rules),
-            empty @ None => {
-                let tree = Tree::of(notice.thread, &self.private)?;
-                if !notice::waits(notice.listener, notice.id) {
-                    return Err(No::Failed(Errno::ESRCH));
-                }
-                let rules = Rules::new(arbiter, &tree);
-                let (tree, rules) = empty.insert((tree, rules));
-                (tree, rules)
-            }
-        };
-        rules.refresh(arbiter, tree);
+        let waits = || notice::waits(notice.listener, notice.id);
+        let (tree, rules) = inside(&mut self.inside, &self.private, notice.thread, arbiter, waits)?;
         let request = request::read(call, notice)?;
         let carrying = self.carrying;
         let mut caller = Caller {
@@ -231,6 +228,8 @@ impl Files {
             lifeline,
             tree,
             rules,
+            opens: self.opens,
+            names: &self.names,
             arbiter,
             terminal: self.terminal,
             waiting: &mut self.waiting,
@@ -242,6 +241,30 @@ impl Files {
     }
 }
 
+/// What is known of the sandbox; from now on, if this thread is there still.
+fn inside<'a>(
+    known: &'a mut Option<(Tree, Rules)>,
+    private: &[AbsolutePath],
+    thread: i32,
+    arbiter: &dyn Arbiter,
+    is_there: impl FnOnce() -> bool,
+) -> Result<(&'a mut Tree, &'a mut Rules), Errno> {
+    let (tree, rules) = match known {
+        Some((tree, rules)) => (tree, rules),
+        empty @ None => {
+            let tree = Tree::of(thread, private)?;
+            if !is_there() {
+                return Err(Errno::ESRCH);
+            }
+            let rules = Rules::new(arbiter, &tree);
+            let (tree, rules) = empty.insert((tree, rules));
+            (tree, rules)
+        }
+    };
+    rules.refresh(arbiter, tree);
+    Ok((tree, rules))
+}
+
 /// A call that is carried out.
 struct Caller<'a> {
     notice: &'a Notice,
@@ -249,6 +272,8 @@ struct Caller<'a> {
     lifeline: RawFd,
     tree: &'a Tree,
     rules: &'a mut Rules,
+    opens: Opens,
+    names: &'a [AbsolutePath],
     arbiter: &'a dyn Arbiter,
     terminal: TerminalPlan,
     waiting: &'a mut Waiting,
@@ -266,6 +291,7 @@ impl Caller<'_> {
             Request::Move { from, to, flags } => self.rename(&from, &to, flags),
             Request::Link { from, to, flags } => self.link(&from, &to, flags),
             Request::Change { what, change } => self.change(what, change),
+            Request::Watch { watcher, named, last, mask } => self.watch(watcher, &named, last, mask),
             Request::Bind { socket, address } => self.bind(socket, &address),
             Request::Connect { socket, address } => self.connect(socket, address),
             Request::Send { socket, sent, flags } => self.send(socket, sent, flags),
@@ -329,10 +355,10 @@ enum Act {
 /// How a refusal is answered: as a read-only mount would, where there is one, and then without a word if no rule is about it.
 fn refused(refusal: Refusal, at: &OwnedFd) -> No {
     let is_read_only = fstatvfs(at).is_ok_and(|system| system.flags().contains(FsFlags::ST_RDONLY));
+    let errno = if is_read_only && refusal.action != "read" { Errno::EROFS } else { Errno::EACCES };
     match (is_read_only, &refusal.decision.reason) {
-        (true, Reason::NothingAllows) => No::Failed(Errno::EROFS),
-        (true, _) => No::Refused(refusal, Errno::EROFS),
-        (false, _) => No::Refused(refusal, Errno::EACCES),
+        (true, Reason::NothingAllows) => No::Failed(errno),
+        _ => No::Refused(refusal, errno),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Opening files to write them.
+//! Opening files, to read or to write them.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -8,7 +8,6 @@ use fence_compiler::policy::PathAction;
 use nix::errno::Errno;
 
 use super::ground::{Last, Named, Object, Place, Reached, Spot};
-use super::kernel::tells_by_rights;
 use super::{Act, Caller, Done, No, refused, terminal};
 use crate::linux::sys::file::{self, How, NO_LINKS};
 use crate::preflight::Refusal;
@@ -53,6 +52,10 @@ impl Intent {
         self.flags & libc::O_ACCMODE != libc::O_RDONLY || self.has(libc::O_TRUNC)
     }
 
+    fn makes_or_writes(self) -> bool {
+        self.writes() || self.has(libc::O_CREAT)
+    }
+
     fn makes_new(self) -> bool {
         self.has(libc::O_CREAT | libc::O_EXCL)
     }
@@ -64,9 +67,10 @@ impl Caller<'_> {
         if intent.has(libc::O_TMPFILE) {
             return self.open_nameless(named, intent);
         }
-        let kept = intent.has(libc::O_NOFOLLOW) || intent.makes_new();
+        // A slash at the end asks for what a link leads to.
+        let kept = intent.has(libc::O_NOFOLLOW) && !named.path.ends_with(b"/") || intent.makes_new();
         let last = if kept { Last::Kept } else { Last::Followed };
-        if named.path.ends_with(b"/") {
+        if named.path.ends_with(b"/") && intent.makes_or_writes() {
             return Err(No::Failed(self.with_slash(named, intent)?));
         }
         let quickly = match self.locate(named, last)? {
@@ -106,7 +110,9 @@ impl Caller<'_> {
         if intent.writes() {
             let may = self.rules.ask(PathAction::Write, &spot.path, &spot.spellings);
             may.map_err(|refusal| not_opened(refusal, &spot, intent))?;
-        } else if let Err(refusal) = self.rules.ask(PathAction::Write, &spot.path, &spot.spellings) {
+        } else if intent.has(libc::O_CREAT)
+            && let Err(refusal) = self.rules.ask(PathAction::Write, &spot.path, &spot.spellings)
+        {
             // It may be there, and only be read.
             if intent.makes_new() {
                 return Err(not_opened(refusal, &spot, intent));
@@ -115,13 +121,10 @@ impl Caller<'_> {
             unmade = Some(refusal);
         }
         if intent.reads() {
-            let may = self.rules.ask(PathAction::Read, &spot.path, &spot.spellings);
+            let may = self.ask_to_read(&spot.path, &spot.spellings);
             may.map_err(|refusal| not_opened(refusal, &spot, intent))?;
         }
-        // The kernel would tell the mediator what it does not tell the caller.
-        if tells_by_rights(&spot.parent) {
-            return Err(No::Failed(Errno::EACCES));
-        }
+        self.ask_kernel(&spot.parent, Some(&spot.path), intent.makes_or_writes())?;
         let makes = intent.has(libc::O_CREAT);
         if makes {
             self.take_mask()?;
@@ -185,8 +188,13 @@ impl Caller<'_> {
     /// Opens again what is open already, or a directory.
     fn open_again(&mut self, object: Object, intent: Intent) -> Result<Done, No> {
         let status = file::status(object.file.as_raw_fd(), c"")?;
-        if tells_by_rights(&object.file) {
-            return Err(No::Failed(Errno::EACCES));
+        let told = match &object.place {
+            Place::Inside(path) => Some(path),
+            Place::Nowhere | Place::Outside => None,
+        };
+        self.ask_kernel(&object.file, told, intent.makes_or_writes())?;
+        if intent.reads() {
+            self.ask_lost(&object, &status)?;
         }
         match &object.place {
             Place::Inside(path) => self.ask_again(&object, path, intent)?,
@@ -208,12 +216,14 @@ impl Caller<'_> {
     }
 
     fn ask_again(&self, object: &Object, path: &AbsolutePath, intent: Intent) -> Result<(), No> {
-        let actions = [(intent.writes(), PathAction::Write), (intent.reads(), PathAction::Read)];
-        for (_, action) in actions.into_iter().filter(|(asked, _)| *asked) {
-            let may = self.rules.ask(action, path, &object.spellings);
-            may.map_err(|refusal| refused(refusal, &object.file))?;
+        let mut may = Ok(());
+        if intent.writes() {
+            may = self.rules.ask(PathAction::Write, path, &object.spellings);
         }
-        Ok(())
+        if intent.reads() {
+            may = may.and_then(|()| self.ask_to_read(path, &object.spellings));
+        }
+        may.map_err(|refusal| refused(refusal, &object.file))
     }
 
     /// What was handed in from outside is opened again for what it was opened for: a file, unless it is only added to,

@@ -31,6 +31,8 @@ pub(in crate::linux::mediator) enum Request {
     Link { from: Named, to: Named, flags: i32 },
     /// Changes what is not its content, or its size.
     Change { what: What, change: Change },
+    /// Has what happens to something told.
+    Watch { watcher: i32, named: Named, last: Last, mask: u32 },
     /// Gives a socket its address.
     Bind { socket: i32, address: Vec<u8> },
     /// Connects a socket.
@@ -175,6 +177,11 @@ pub(in crate::linux::mediator) fn read(call: Call, notice: &Notice) -> Result<Re
         Call::RemoveAttribute | Call::RemoveAttributeOfLink | Call::RemoveAttributeOfDescriptor => {
             let name = reader.attribute(second)?;
             reader.attributed(call, first, Change::RemoveAttribute { name })?
+        }
+        Call::Watch => {
+            let mask = number(third).cast_unsigned();
+            let last = if mask & libc::IN_DONT_FOLLOW == 0 { Last::Followed } else { Last::Kept };
+            Request::Watch { watcher: number(first), named: reader.path(here, second)?, last, mask }
         }
         Call::Bind => {
             Request::Bind { socket: number(first), address: reader.address(second, number(third))? }

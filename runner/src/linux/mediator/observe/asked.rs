@@ -183,7 +183,7 @@ fn of_files(request: Request) -> Vec<Asked> {
         Request::Bind { address, .. } => {
             request::socket_path(&address).map(|named| kept(named, Deed::Make)).into_iter().collect()
         }
-        Request::Connect { .. } | Request::Send { .. } | Request::Share => Vec::new(),
+        Request::Watch { .. } | Request::Connect { .. } | Request::Send { .. } | Request::Share => Vec::new(),
     }
 }
 
