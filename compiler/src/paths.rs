@@ -169,10 +169,16 @@ impl PathRules {
     }
 
     /// Whether a link would bring what lies beneath its target to names that a pattern closes beneath the link, and does not
-    /// close beneath the target: nobody looks through a tree for them. Without a target, it may be any.
+    /// close beneath the target: nobody looks through a tree for them. Without a target, it may be any. The patterns are those
+    /// that close one of these actions.
     #[must_use]
-    pub fn leads_astray(&self, link: &AbsolutePath, target: Option<&AbsolutePath>) -> bool {
-        self.closing_writes().filter(|pattern| !pattern.rest.is_empty()).any(|pattern| {
+    pub fn leads_astray(
+        &self,
+        link: &AbsolutePath,
+        target: Option<&AbsolutePath>,
+        actions: &[PathAction],
+    ) -> bool {
+        self.closing(actions).filter(|pattern| !pattern.rest.is_empty()).any(|pattern| {
             let mut beneath = pattern.progress(link.components());
             // The name itself is closed then.
             beneath.remove(&pattern.length());
@@ -185,10 +191,10 @@ impl PathRules {
         })
     }
 
-    /// What closes writing.
-    fn closing_writes(&self) -> impl Iterator<Item = &Grounded> {
-        let writes = |rule: &&Prepared| rule.actions.contains(&PathAction::Write);
-        self.rules.iter().filter(writes).flat_map(|rule| match rule.effect {
+    /// What closes one of these actions.
+    fn closing(&self, actions: &[PathAction]) -> impl Iterator<Item = &Grounded> {
+        let named = |rule: &&Prepared| rule.actions.iter().any(|action| actions.contains(action));
+        self.rules.iter().filter(named).flat_map(|rule| match rule.effect {
             Effect::Allow => &rule.except,
             Effect::Deny | Effect::Never => &rule.items,
         })

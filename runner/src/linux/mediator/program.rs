@@ -67,6 +67,44 @@ fn script(head: &[u8]) -> Option<Program> {
     Some(Program::Script { interpreter: interpreter.to_vec(), argument: argument.map(<[u8]>::to_vec) })
 }
 
+/// The program that the kernel loads beside an object and enters in its place, as the object names it.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn loaded_with(found: &Found) -> Result<Option<Vec<u8>>, Errno> {
+    const INTERPRETER: u32 = 3;
+    const LONGEST: u64 = 4096;
+    let file = File::open(format!("/proc/self/fd/{}", found.file.as_raw_fd())).map_err(|_| Errno::EACCES)?;
+    let mut head = [0; HEAD];
+    let length = file.read_at(&mut head, 0).map_err(|_| Errno::EIO)?;
+    let head = head.get(..length).unwrap_or_default();
+    let is_wide = match head {
+        [0x7f, b'E', b'L', b'F', 1, ..] => false,
+        [0x7f, b'E', b'L', b'F', 2, ..] => true,
+        _ => return Ok(None),
+    };
+    let read = || {
+        let narrow = |bytes: &[u8], at: usize| word(bytes, at).map(u64::from);
+        let (offset, size, count) = match is_wide {
+            true => (wide(head, 32)?, half(head, 54)?, half(head, 56)?),
+            false => (narrow(head, 28)?, half(head, 42)?, half(head, 44)?),
+        };
+        let mut table = vec![0; usize::from(size) * usize::from(count)];
+        file.read_exact_at(&mut table, offset).ok()?;
+        let mut entries = table.chunks_exact(usize::from(size).max(32));
+        let entry = entries.find(|entry| word(entry, 0) == Some(INTERPRETER))?;
+        let (offset, length) = match is_wide {
+            true => (wide(entry, 8)?, wide(entry, 32)?),
+            false => (narrow(entry, 4)?, narrow(entry, 16)?),
+        };
+        let mut name = vec![0; usize::try_from(length.min(LONGEST)).ok()?];
+        file.read_exact_at(&mut name, offset).ok()?;
+        name.split(|byte| *byte == 0).next().map(<[u8]>::to_vec)
+    };
+    // What has no such entry, or one that leads out of the file, the kernel loads alone or not at all.
+    Ok(read())
+}
+
 /// Whether an object of 64 bits is one that loads others: a shared object with a name of its own that needs no loader
 /// itself, and can be entered.
 fn is_loader(file: &File, head: &[u8]) -> Option<bool> {
@@ -178,6 +216,9 @@ mod tests {
         std::fs::copy(loader, &copy).unwrap();
         assert_eq!(of(copy.to_str().unwrap()), Program::Loader);
         assert_eq!(of("/bin/sh"), Program::Other);
+        let shell = Found::of(know("/bin/sh").unwrap(), BTreeMap::new()).unwrap();
+        let beside = loaded_with(&shell).unwrap().map(|name| String::from_utf8(name).unwrap());
+        assert!(beside.is_some_and(|name| name.contains("/ld-")));
         assert_eq!(of(std::env::current_exe().unwrap().to_str().unwrap()), Program::Other);
     }
 

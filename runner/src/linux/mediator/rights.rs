@@ -115,7 +115,12 @@ const WRITING: &[&str] = &[
 ];
 
 /// Those for what reads files.
-const READING: &[&str] = &["inotify_add_watch"];
+const READING: &[&str] = &[
+    "inotify_add_watch",
+    "inotify_rm_watch",
+    // So that nobody waits for who has been there.
+    "setitimer",
+];
 
 /// Those for what goes to sockets.
 const CONNECTING: &[&str] = &[

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::known::Known;
 use super::place::{Found, Ground, Look, path_of, walk};
-use super::program::{Program, loaded};
+use super::program::{Program, loaded, loaded_with};
 use super::settings::texts;
 use crate::launch::{Arbiter, Asked, Role};
 use crate::preflight::Refusal;
@@ -121,7 +121,10 @@ impl Judge<'_> {
             let program = Program::of(&found)?;
             self.ask(ground, role, called(ground, &name), &found, &argv)?;
             match program {
-                Program::Other => return Ok(planned(&found, &argv)),
+                Program::Other => {
+                    self.loads(ground, &found)?;
+                    return Ok(planned(&found, &argv));
+                }
                 Program::Loader => {
                     self.through_loader(ground, &argv)?;
                     return Ok(planned(&found, &argv));
@@ -162,8 +165,19 @@ impl Judge<'_> {
             let argv: Vec<Vec<u8>> = argv.iter().skip(at).cloned().collect();
             self.ask(ground, Role::Command, called(ground, name), &script, &argv)?;
         }
-        if Program::of(program)? == Program::Loader {
-            self.through_loader(ground, argv)?;
+        match Program::of(program)? {
+            Program::Loader => self.through_loader(ground, argv),
+            _ => self.loads(ground, program),
+        }
+    }
+
+    /// Takes note of what the kernel loads beside a program. What is not there it does not load.
+    fn loads(&mut self, ground: &Ground, program: &Found) -> Result<(), Stopped> {
+        let Some(name) = loaded_with(program)? else { return Ok(()) };
+        match walk(ground, &name, Look::Plain) {
+            Ok(found) => self.read.push(Read::of(&found, &called(ground, &name))),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+            Err(errno) => return Err(errno.into()),
         }
         Ok(())
     }

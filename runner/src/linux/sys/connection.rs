@@ -62,6 +62,14 @@ pub(in crate::linux) fn connect(socket: RawFd, address: &[u8]) -> Result<(), Err
 /// Does the same for a socket that may have to wait, for a millisecond at most. `EINTR`: it would go on waiting.
 pub(in crate::linux) fn connect_soon(socket: RawFd, address: &[u8]) -> Result<(), Errno> {
     const SOON: libc::suseconds_t = 1000;
+    soon(SOON, || connect(socket, address))
+}
+
+/// Does something that may have to wait, for so many microseconds at most. `EINTR`: it would go on waiting.
+pub(in crate::linux) fn soon<T>(
+    microseconds: libc::suseconds_t,
+    act: impl FnOnce() -> Result<T, Errno>,
+) -> Result<T, Errno> {
     extern "C" fn interrupt(_: libc::c_int) {}
     // SAFETY: plain integers and a null restorer, for which all zero is a value.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -70,10 +78,10 @@ pub(in crate::linux) fn connect_soon(socket: RawFd, address: &[u8]) -> Result<()
     check(unsafe { libc::sigaction(libc::SIGALRM, &raw const action, ptr::null_mut()) }.into())?;
     Signals::new(&[libc::SIGALRM]).unblock();
     // Again and again, in case that it comes before there is a wait to end.
-    timer(SOON)?;
-    let connected = connect(socket, address);
+    timer(microseconds)?;
+    let done = act();
     timer(0)?;
-    connected
+    done
 }
 
 fn timer(microseconds: libc::suseconds_t) -> Result<(), Errno> {

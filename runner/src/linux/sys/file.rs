@@ -219,6 +219,12 @@ pub(in crate::linux) fn watch(watcher: RawFd, path: &CStr, mask: u32) -> Result<
     i32::try_from(number).map_err(|_| Errno::EOVERFLOW)
 }
 
+/// Has a watcher tell no more of what it knows by a number.
+pub(in crate::linux) fn unwatch(watcher: RawFd, number: i32) {
+    // SAFETY: it takes two numbers.
+    unsafe { libc::inotify_rm_watch(watcher, number) };
+}
+
 /// Binds a socket to an address, which is bytes as the kernel takes them.
 pub(in crate::linux) fn bind(socket: RawFd, address: &[u8]) -> Result<(), Errno> {
     let length = libc::socklen_t::try_from(address.len()).map_err(|_| Errno::EINVAL)?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fence_compiler::plan::{Condition, Mediated};
+use fence_compiler::policy::PathAction;
 
 use crate::linux::seccomp::{Architecture, Judged};
 use crate::linux::sys::socket::HANDING_OVER;
@@ -131,6 +132,14 @@ pub(super) enum Opens {
 impl Opens {
     pub(super) fn of(mediated: &BTreeSet<Mediated>) -> Opens {
         if mediated.contains(&Mediated::Reads) { Opens::All } else { Opens::Writing }
+    }
+
+    /// What is judged of files then.
+    pub(super) fn actions(self) -> &'static [PathAction] {
+        match self {
+            Opens::Writing => &[PathAction::Write],
+            Opens::All => &[PathAction::Write, PathAction::Read],
+        }
     }
 }
 

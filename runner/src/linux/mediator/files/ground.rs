@@ -177,7 +177,7 @@ impl Tree {
     }
 
     /// The path of a directory that names are made in.
-    fn path(&self, directory: &OwnedFd) -> Result<AbsolutePath, Errno> {
+    pub(super) fn path(&self, directory: &OwnedFd) -> Result<AbsolutePath, Errno> {
         let status = file::status(directory.as_raw_fd(), c"")?;
         match self.place(directory, &status) {
             Place::Inside(path) => Ok(path),
@@ -306,7 +306,10 @@ impl Tree {
         let mut followed = 0;
         while let Some(name) = rest.pop() {
             match name.as_slice() {
-                b"." => continue,
+                b"." => {
+                    step(&at, &name, OFlag::O_DIRECTORY)?;
+                    continue;
+                }
                 b".." => {
                     if !is_same(&at, &self.root)? {
                         at = Rc::new(step(&at, &name, OFlag::O_DIRECTORY)?);
@@ -431,7 +434,7 @@ fn with(path: AbsolutePath, rest: &[Vec<u8>]) -> AbsolutePath {
 }
 
 /// The path of what a descriptor stands for, as [`path_of`] tells it; none for what never had one.
-fn told_path(file: &OwnedFd) -> Result<Option<AbsolutePath>, Errno> {
+pub(super) fn told_path(file: &OwnedFd) -> Result<Option<AbsolutePath>, Errno> {
     let text = readlinkat(AT_FDCWD, own_path(file.as_raw_fd()).as_c_str())?;
     Ok(AbsolutePath::new(text.as_bytes()))
 }

@@ -32,13 +32,17 @@ pub(super) fn telling(file: &OwnedFd) -> Telling {
 }
 
 /// Whether the kernel tells the same below `/proc`, whoever opens it. It lets the mediator look into processes that keep others
-/// out, and tells it of its own network and keys.
+/// out, and tells it of its own namespaces and keys.
 pub(super) fn is_the_same_for(own: Own, path: &AbsolutePath) -> bool {
     let mut components = path.components();
     let (_, Some(first)) = (components.next(), components.next()) else { return true };
     match first {
-        b"keys" | b"key-users" => false,
-        b"sys" => components.next() != Some(b"net"),
+        b"keys" | b"key-users" | b"sysvipc" | b"fs" => false,
+        b"sys" => match (components.next(), components.next()) {
+            (Some(b"net" | b"user"), _) | (Some(b"fs"), Some(b"mqueue" | b"binfmt_misc" | b"nfs")) => false,
+            (Some(b"kernel"), Some(name)) => !MESSAGES.iter().any(|about| name.starts_with(about)),
+            _ => true,
+        },
         number if number.iter().all(u8::is_ascii_digit) => {
             let is_own = |(process, thread): (u32, u32)| {
                 [process, thread].iter().any(|own| own.to_string().as_bytes() == number)
@@ -61,6 +65,9 @@ const MEMORY: [&[u8]; 9] = [
     b"pagemap",
     b"clear_refs",
 ];
+
+/// How the settings below `/proc/sys/kernel` begin that each namespace of IPC has of its own.
+const MESSAGES: [&[u8]; 4] = [b"sem", b"shm", b"msg", b"auto_msgmni"];
 
 const PROCESSES: u64 = 0x9fa0;
 /// Devices, and groups of processes.

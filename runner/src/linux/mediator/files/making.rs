@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::policy::PathAction;
 use nix::errno::Errno;
 
 use super::ground::{Constancy, Last, Named, Reached, Spot};
@@ -55,6 +56,11 @@ impl Caller<'_> {
         target: &[u8],
     ) -> Result<(), No> {
         self.rules.ask_link(link, target).map_err(|refusal| refused(refusal, parent))?;
+        if self.judges_reads() {
+            // What somebody outside writes by the closed name would be written where the link leads.
+            let may = self.rules.ask(PathAction::Read, link, &[]);
+            may.map_err(|refusal| refused(refusal, parent))?;
+        }
         for place in self.rules.beneath(link).places {
             let Some(rest) = below(&place, link) else { continue };
             let Err(refusal) = self.rules.ask_name(&place, &[]) else { continue };

@@ -220,7 +220,8 @@ impl Files {
     fn carry(&mut self, notice: &Notice, arbiter: &mut dyn Arbiter, lifeline: RawFd) -> Result<Done, No> {
         let call = *self.calls.get(&notice.call).ok_or(Errno::ENOSYS)?;
         let waits = || notice::waits(notice.listener, notice.id);
-        let (tree, rules) = inside(&mut self.inside, &self.private, notice.thread, arbiter, waits)?;
+        let (tree, rules) =
+            inside(&mut self.inside, &self.private, self.opens, notice.thread, arbiter, waits)?;
         let request = request::read(call, notice)?;
         let carrying = self.carrying;
         let mut caller = Caller {
@@ -245,6 +246,7 @@ impl Files {
 fn inside<'a>(
     known: &'a mut Option<(Tree, Rules)>,
     private: &[AbsolutePath],
+    opens: Opens,
     thread: i32,
     arbiter: &dyn Arbiter,
     is_there: impl FnOnce() -> bool,
@@ -256,7 +258,7 @@ fn inside<'a>(
             if !is_there() {
                 return Err(Errno::ESRCH);
             }
-            let rules = Rules::new(arbiter, &tree);
+            let rules = Rules::new(arbiter, &tree, opens.actions());
             let (tree, rules) = empty.insert((tree, rules));
             (tree, rules)
         }

@@ -2,6 +2,9 @@
 //!
 //! What is moved must be allowed to be written under both names, and must not be allowed more under the new one. For a
 //! directory that is asked of everything in it too, where a rule could tell one from the other.
+//!
+//! Where reading is judged, what may be read and keeps a name or another way to it must not be closed by a new one, and it is
+//! asked once more after moving: somebody outside may have moved or made something in between, and then it is moved back.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -10,11 +13,13 @@ use std::os::unix::fs::FileTypeExt;
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::paths::Patterns;
+use fence_compiler::policy::PathAction;
 use nix::errno::Errno;
 use nix::fcntl::readlinkat;
 
-use super::ground::{Last, Named, Place, Reached, Spot, list, own_path};
+use super::ground::{Last, Named, Place, Reached, Spot, list, own_path, told_path};
 use super::making::below;
+use super::reading::is_lost;
 use super::{Act, Caller, Done, Knowing, No, refused, refused_name};
 use crate::linux::sys::file::{self, Status};
 
@@ -47,7 +52,16 @@ impl Caller<'_> {
             self.ask_to_move(&to, &from, &status)?;
         }
         if self.begin()? == Act::Now {
-            file::rename((from.directory(), &from.name), (to.directory(), &to.name), flags)?;
+            let (old, new) = ((from.directory(), &*from.name), (to.directory(), &*to.name));
+            file::rename(old, new, flags)?;
+            let mut stays = self.ask_moved(&from, &to);
+            if flags & EXCHANGED != 0 {
+                stays = stays.and_then(|()| self.ask_moved(&to, &from));
+            }
+            if let Err(no) = stays {
+                file::rename(new, old, if flags == 0 { NOT_THERE_YET } else { flags })?;
+                return Err(no);
+            }
         }
         self.rules.changed(&from.path, self.arbiter, self.tree);
         self.rules.changed(&to.path, self.arbiter, self.tree);
@@ -62,12 +76,31 @@ impl Caller<'_> {
         new.map_err(|refusal| refused(refusal, &to.parent))?;
         let both = self.rules.ask_both(&from.path, &to.path);
         both.map_err(|refusal| refused(refusal, &from.parent))?;
+        if self.judges_reads() && status.kind() != libc::S_IFDIR && status.names > 1 {
+            let tied = self.rules.ask_tied(&from.path, &to.path);
+            tied.map_err(|refusal| refused(refusal, &from.parent))?;
+        }
         match status.kind() {
             libc::S_IFDIR => self.ask_for_directory(from, to),
             libc::S_IFSOCK => self.ask_for_socket(status, &from.path, &to.path, &from.parent),
             libc::S_IFLNK => self.ask_to_lead(&to.parent, &to.path, &text_of(&from.parent, &plain(from)?)?),
             _ => Ok(()),
         }
+    }
+
+    /// Whether what was moved may have been, where it came from by now and with what is in it by now.
+    fn ask_moved(&self, from: &Spot, to: &Spot) -> Result<(), No> {
+        if !self.judges_reads() {
+            return Ok(());
+        }
+        let path = |spot: &Spot| -> Result<AbsolutePath, Errno> {
+            let name = plain(spot)?;
+            Ok(self.tree.path(&spot.parent)?.join(name.to_bytes()))
+        };
+        let (old, new) = (path(from)?, path(to)?);
+        self.rules.ask_both(&old, &new).map_err(|refusal| refused(refusal, &to.parent))?;
+        let is_directory = to.status().is_ok_and(|status| status.kind() == libc::S_IFDIR);
+        if is_directory && self.must_look(to, &old, &new) { self.ask_beneath(to, &old, &new) } else { Ok(()) }
     }
 
     /// A socket of the sandbox's own may have any name.
@@ -99,28 +132,33 @@ impl Caller<'_> {
                 self.rules.ask_link(place, b".").map_err(|refusal| refused(refusal, &from.parent))?;
             }
         }
-        let opens = self.knowing == Knowing::Sockets && self.rules.ask_socket(&from.path, &to.path).is_err();
-        if opens || self.may_matter(from, to) { self.ask_beneath(from, to) } else { Ok(()) }
+        match self.must_look(from, &from.path, &to.path) {
+            true => self.ask_beneath(from, &from.path, &to.path),
+            false => Ok(()),
+        }
     }
 
-    /// Whether a rule could tell something in a directory under one name from the same under another.
-    fn may_matter(&self, from: &Spot, to: &Spot) -> bool {
-        [from, to].into_iter().any(|one| {
-            let beneath = self.rules.beneath(&one.path);
-            beneath.patterns == Patterns::Some
-                || beneath
-                    .places
-                    .iter()
-                    .any(|place| there(from, below(place, &one.path).unwrap_or_default()) != There::Nothing)
-        })
+    /// Whether a rule could tell something in a directory under one name from the same under another; where it lies now.
+    fn must_look(&self, at: &Spot, from: &AbsolutePath, to: &AbsolutePath) -> bool {
+        let opens = self.knowing == Knowing::Sockets && self.rules.ask_socket(from, to).is_err();
+        let closes = self.judges_reads() && self.rules.ask_tied(from, to).is_err();
+        let is_there = |place: &AbsolutePath, one: &AbsolutePath| {
+            there(at, below(place, one).unwrap_or_default()) != There::Nothing
+        };
+        opens
+            || closes
+            || [from, to].into_iter().any(|one| {
+                let beneath = self.rules.beneath(one);
+                beneath.patterns == Patterns::Some || beneath.places.iter().any(|place| is_there(place, one))
+            })
     }
 
     /// Asks for everything in a directory, without holding more than one of its directories open. What takes too long is to be
     /// copied: each step of that is a call of its own.
-    fn ask_beneath(&self, from: &Spot, to: &Spot) -> Result<(), No> {
-        let mut at = list(from.directory(), &plain(from)?)?;
+    fn ask_beneath(&self, spot: &Spot, from: &AbsolutePath, to: &AbsolutePath) -> Result<(), No> {
+        let mut at = list(spot.directory(), &plain(spot)?)?;
         let mut looked = 0_usize;
-        let mut levels = vec![Level::of(&at, (from.path.clone(), to.path.clone()))?];
+        let mut levels = vec![Level::of(&at, (from.clone(), to.clone()))?];
         while let Some(level) = levels.last_mut() {
             let Some((name, kind)) = level.names.pop() else {
                 levels.pop();
@@ -144,14 +182,17 @@ impl Caller<'_> {
             if [&paths.0, &paths.1].into_iter().any(|path| path.as_bytes().len() > LONGEST_PATH) {
                 return Err(No::Failed(Errno::EXDEV));
             }
-            self.rules.ask_both(&paths.0, &paths.1).map_err(|refusal| refused(refusal, &from.parent))?;
+            self.rules.ask_both(&paths.0, &paths.1).map_err(|refusal| refused(refusal, &spot.parent))?;
+            if self.judges_reads() && kind != Kind::Directory {
+                self.ask_for_tie(&at, &name, kind, &paths)?;
+            }
             if kind == Kind::Socket {
                 let status = file::status(at.as_raw_fd(), &name)?;
                 self.ask_for_socket(&status, &paths.0, &paths.1, &at)?;
             }
             if kind == Kind::Link {
                 let text = text_of(&at, &name)?;
-                self.rules.ask_link(&paths.1, &text).map_err(|refusal| refused(refusal, &from.parent))?;
+                self.rules.ask_link(&paths.1, &text).map_err(|refusal| refused(refusal, &spot.parent))?;
             }
             if kind == Kind::Directory {
                 at = list(at.as_raw_fd(), &name)?;
@@ -159,6 +200,26 @@ impl Caller<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether something in a directory that is moved leads to what may be read, or is that, and is closed then.
+    fn ask_for_tie(
+        &self,
+        at: &OwnedFd,
+        name: &CStr,
+        kind: Kind,
+        (old, new): &(AbsolutePath, AbsolutePath),
+    ) -> Result<(), No> {
+        let Err(refusal) = self.rules.ask(PathAction::Read, new, &[]) else { return Ok(()) };
+        let was_open = self.rules.ask_tied(old, new).is_err();
+        let tied = match kind {
+            // What leads out of the directory leads elsewhere from another place.
+            Kind::Link => {
+                was_open || text_of(at, name)?.split(|byte| *byte == b'/').any(|name| name == b"..")
+            }
+            _ => was_open && file::status(at.as_raw_fd(), name)?.names > 1,
+        };
+        if tied { Err(refused(refusal, at)) } else { Ok(()) }
     }
 
     pub(super) fn link(&mut self, from: &Named, to: &Named, flags: i32) -> Result<Done, No> {
@@ -197,7 +258,15 @@ impl Caller<'_> {
             Place::Inside(path) => {
                 let old = self.rules.ask_name(path, &object.spellings);
                 let both = old.and_then(|()| self.rules.ask_both(path, &to.path));
+                let both = both.and_then(|()| match self.judges_reads() {
+                    true => self.rules.ask_tied(path, &to.path),
+                    false => Ok(()),
+                });
                 both.map_err(|refusal| refused(refusal, &object.file))?;
+                // Nobody can tell what name that was.
+                if self.judges_reads() && is_lost(path) {
+                    return Err(No::Failed(Errno::EACCES));
+                }
             }
         }
         let status = file::status(object.file.as_raw_fd(), c"")?;
@@ -213,9 +282,28 @@ impl Caller<'_> {
         if self.begin()? == Act::Now {
             let from = (libc::AT_FDCWD, object.own_path());
             file::link((from.0, &from.1), (to.directory(), &to.name), libc::AT_SYMLINK_FOLLOW)?;
+            if let Place::Inside(path) = &object.place
+                && let Err(no) = self.ask_linked(&object.file, path, &to)
+            {
+                file::remove(to.directory(), &to.name, 0)?;
+                return Err(no);
+            }
         }
         self.rules.changed(&to.path, self.arbiter, self.tree);
         Ok(Done::Nothing)
+    }
+}
+
+impl Caller<'_> {
+    /// Whether what was linked may have its new name, by where both lie now.
+    fn ask_linked(&self, file: &OwnedFd, judged: &AbsolutePath, to: &Spot) -> Result<(), No> {
+        if !self.judges_reads() {
+            return Ok(());
+        }
+        let old = told_path(file)?.filter(|path| path == judged || !is_lost(path)).ok_or(Errno::ENOENT)?;
+        let new = self.tree.path(&to.parent)?.join(to.path.name().unwrap_or_default());
+        let both = self.rules.ask_both(&old, &new).and_then(|()| self.rules.ask_tied(&old, &new));
+        both.map_err(|refusal| refused(refusal, &to.parent))
     }
 }
 

@@ -65,6 +65,9 @@ impl Caller<'_> {
     pub(super) fn open(&mut self, named: &Named, flags: i32, mode: u32) -> Result<Done, No> {
         let intent = Intent { flags: flags & KNOWN, mode: mode & 0o7777 };
         if intent.has(libc::O_TMPFILE) {
+            if intent.flags & libc::O_ACCMODE == libc::O_RDONLY {
+                return Err(No::Failed(Errno::EINVAL));
+            }
             return self.open_nameless(named, intent);
         }
         // A slash at the end asks for what a link leads to.
@@ -79,7 +82,7 @@ impl Caller<'_> {
         };
         match quickly {
             // It may be a link, which leads to something else than its own name says.
-            Err(No::Failed(Errno::ELOOP) | No::Refused(..) | No::Failed(Errno::EROFS))
+            Err(No::Refused(..) | No::Failed(Errno::ELOOP | Errno::EROFS | Errno::EACCES))
                 if last == Last::Followed =>
             {
                 match self.tree.locate_slowly(self.notice.thread, named, last)? {
@@ -140,8 +143,15 @@ impl Caller<'_> {
             resolve: NO_LINKS,
         };
         match file::open(spot.directory(), &spot.name, how) {
-            Ok(file) if intent.makes_new() => Ok(Done::File { file, flags: intent.flags }),
-            Ok(file) => self.opened(file, intent),
+            Ok(file) => {
+                if intent.reads() {
+                    self.ask_where(&file, &spot.path)?;
+                }
+                match intent.makes_new() {
+                    true => Ok(Done::File { file, flags: intent.flags }),
+                    false => self.opened(file, intent),
+                }
+            }
             Err(Errno::ENOENT) if unmade.is_some() => {
                 Err(unmade.map_or(No::Failed(Errno::ENOENT), |refusal| refused(refusal, &spot.parent)))
             }
@@ -159,7 +169,7 @@ impl Caller<'_> {
             if intent.flags & libc::O_ACCMODE == libc::O_RDONLY
                 && file::status(file.as_raw_fd(), c"")?.kind() == libc::S_IFIFO
             {
-                self.waiting.open(self.notice, &file, intent.flags)?;
+                self.waiting.read(self.notice, &file, intent.flags, intent.flags & KEPT)?;
                 return Ok(Done::Later);
             }
             file::set_flags(file.as_raw_fd(), intent.flags & KEPT)?;
@@ -201,13 +211,26 @@ impl Caller<'_> {
             Place::Nowhere => {}
             Place::Outside => self.ask_outside(&object, status.kind(), intent)?,
         }
+        if intent.makes_new() {
+            return Err(No::Failed(Errno::EEXIST));
+        }
+        if intent.has(libc::O_CREAT) && status.kind() == libc::S_IFDIR {
+            return Err(No::Failed(Errno::EISDIR));
+        }
         if self.begin()? != Act::Now {
             return Ok(Done::Nothing);
         }
         let without = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
         let flags = intent.flags & !without | libc::O_NONBLOCK | libc::O_NOCTTY;
         match file::open_plainly(&object.own_path(), flags) {
-            Ok(file) => self.opened(file, intent),
+            Ok(file) => {
+                if let Place::Inside(path) = &object.place
+                    && intent.reads()
+                {
+                    self.ask_where(&file, path)?;
+                }
+                self.opened(file, intent)
+            }
             Err(errno @ (Errno::ENXIO | Errno::EAGAIN | Errno::EBUSY)) => {
                 self.open_special(&object, intent, errno)
             }

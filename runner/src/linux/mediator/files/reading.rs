@@ -8,7 +8,7 @@ use fence_compiler::question::Reason;
 use nix::errno::Errno;
 
 use super::calls::Opens;
-use super::ground::{Last, Named, Object, Place, Reached};
+use super::ground::{Last, Named, Object, Place, Reached, told_path};
 use super::kernel::{Telling, telling};
 use super::{Act, Caller, Done, Files, No, inside, refused};
 use crate::launch::Arbiter;
@@ -32,10 +32,10 @@ impl Files {
         if self.opens == Opens::Writing {
             return Ok(());
         }
-        let (_, rules) = inside(&mut self.inside, &self.private, thread, arbiter, is_there)?;
+        let (_, rules) = inside(&mut self.inside, &self.private, self.opens, thread, arbiter, is_there)?;
         for Read { path, spellings } in read {
             let Some(path) = path else { continue };
-            if path.as_bytes().ends_with(DELETED) {
+            if is_lost(path) {
                 return Err(closed(path.as_bytes(), LOST));
             }
             rules.ask(PathAction::Read, path, spellings).map_err(Stopped::Refused)?;
@@ -84,10 +84,34 @@ impl Caller<'_> {
         }
         let lost = match &object.place {
             Place::Nowhere => true,
-            Place::Inside(path) => path.as_bytes().ends_with(DELETED),
+            Place::Inside(path) => is_lost(path),
             Place::Outside => false,
         };
         if lost && !object.flags.is_some_and(reads) { Err(No::Failed(Errno::EACCES)) } else { Ok(()) }
+    }
+
+    /// Whether reading is judged.
+    pub(super) fn judges_reads(&self) -> bool {
+        self.opens == Opens::All
+    }
+
+    /// Whether something that was reached by a path which has been judged is still what lies there, or lies where it may be
+    /// read too: somebody outside may have moved it, or what is around it, in between.
+    pub(super) fn ask_where(&self, file: &OwnedFd, judged: &AbsolutePath) -> Result<(), No> {
+        if !self.judges_reads() {
+            return Ok(());
+        }
+        match told_path(file)? {
+            Some(path) if path == *judged => Ok(()),
+            // A device may yield another than itself.
+            _ if matches!(file::status(file.as_raw_fd(), c"")?.kind(), libc::S_IFCHR | libc::S_IFBLK) => {
+                Ok(())
+            }
+            Some(path) if !is_lost(&path) => {
+                self.ask_to_read(&path, &[]).map_err(|refusal| refused(refusal, file))
+            }
+            _ => Err(No::Failed(Errno::ENOENT)),
+        }
     }
 
     /// Has what happens to something told: that asks to read it.
@@ -117,12 +141,21 @@ impl Caller<'_> {
         // The link that is followed is this process's own.
         let mask = mask & !libc::IN_DONT_FOLLOW;
         let number = file::watch(watcher.as_raw_fd(), &object.own_path(), mask)?;
+        if let Err(no) = self.ask_where(&object.file, path) {
+            file::unwatch(watcher.as_raw_fd(), number);
+            return Err(no);
+        }
         Ok(Done::Number(number))
     }
 }
 
 /// What the kernel puts behind a name that is gone.
 const DELETED: &[u8] = b" (deleted)";
+
+/// Whether a path is told of something that has lost its name.
+pub(super) fn is_lost(path: &AbsolutePath) -> bool {
+    path.as_bytes().ends_with(DELETED)
+}
 
 /// Whether these are the flags of what was opened for reading.
 fn reads(flags: i32) -> bool {

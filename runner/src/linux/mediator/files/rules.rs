@@ -15,6 +15,8 @@ use crate::preflight::Refusal;
 /// The rules about files, with the links on the way to what they name as they are now.
 pub(in crate::linux::mediator) struct Rules {
     paths: PathRules,
+    /// What is judged of files by what closes it.
+    judged: &'static [PathAction],
     ways: Ways,
     /// The links that were there before anybody inside could make any.
     opening: Links,
@@ -45,12 +47,16 @@ const PATTERN: &str =
 
 impl Rules {
     /// Prepares the rules for a file tree that nobody has changed yet.
-    pub(in crate::linux::mediator) fn new(arbiter: &dyn Arbiter, tree: &Tree) -> Rules {
+    pub(in crate::linux::mediator) fn new(
+        arbiter: &dyn Arbiter,
+        tree: &Tree,
+        judged: &'static [PathAction],
+    ) -> Rules {
         let ways = arbiter.ways();
         let (opening, _) = follow(tree, &ways.opening);
         let (closing, way) = follow(tree, &ways.closing);
         let paths = arbiter.paths(&opening, &closing);
-        Rules { paths, ways, opening, closing, way, looked: sys::now() }
+        Rules { paths, judged, ways, opening, closing, way, looked: sys::now() }
     }
 
     /// Looks at the links again if that was long ago.
@@ -124,6 +130,15 @@ impl Rules {
         }
     }
 
+    /// Whether what may be read under one name and keeps that may get another: not one that is closed, because what somebody
+    /// outside writes there could be read under the first.
+    pub(super) fn ask_tied(&self, from: &AbsolutePath, to: &AbsolutePath) -> Result<(), Refusal> {
+        match (self.ask(PathAction::Read, from, &[]), self.ask(PathAction::Read, to, &[])) {
+            (Ok(()), Err(refusal)) => Err(refusal),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a socket of the host's may have another name: the new one opens nothing.
     pub(super) fn ask_socket(&self, from: &AbsolutePath, to: &AbsolutePath) -> Result<(), Refusal> {
         match (self.ask(PathAction::Socket, from, &[]), self.ask(PathAction::Socket, to, &[])) {
@@ -153,7 +168,7 @@ impl Rules {
             return Err(always(link, TURNED));
         }
         let there = led_to(link, target);
-        if self.paths.leads_astray(link, there.as_ref()) {
+        if self.paths.leads_astray(link, there.as_ref(), self.judged) {
             return Err(always(link, PATTERN));
         }
         Ok(())
@@ -255,6 +270,7 @@ mod tests {
     use fence_compiler::question::Platform;
     use fence_compiler::world::World;
 
+    use super::super::calls::Opens;
     use super::*;
     use crate::proxy::testing::policy;
 
@@ -285,10 +301,17 @@ mod tests {
             ("$cwd/a/*/kept", "a", "b", true),
             ("$cwd/a/kept", "a", "b", false),
         ] {
-            let rules = format!("allow read write $cwd, $tmp\nallow read /usr\ndeny write {rule}");
-            let rules = PathRules::new(&policy(&rules), &world, world.clone());
             let there = led_to(&path(link), target.as_bytes());
-            assert_eq!(rules.leads_astray(&path(link), there.as_ref()), astray, "{rule} {link} {target}");
+            for (closed, judged, astray) in [
+                ("write", Opens::Writing.actions(), astray),
+                ("read", Opens::All.actions(), astray),
+                ("read", Opens::Writing.actions(), false),
+            ] {
+                let rules = format!("allow read write $cwd, $tmp\nallow read /usr\ndeny {closed} {rule}");
+                let rules = PathRules::new(&policy(&rules), &world, world.clone());
+                let led = rules.leads_astray(&path(link), there.as_ref(), judged);
+                assert_eq!(led, astray, "{closed} {rule} {link} {target}");
+            }
         }
     }
 }

@@ -13,6 +13,9 @@ use crate::linux::sys::{self, connection, file, join};
 /// How often those who wait are looked after, in milliseconds.
 const PATIENCE: i32 = 20;
 
+/// How long a reader waits before it looks again who has been there, in microseconds.
+const AGAIN: libc::suseconds_t = 20_000;
+
 /// How many wait at once: the processes are the machine's, whatever limit holds inside.
 const MOST: usize = 256;
 
@@ -32,6 +35,35 @@ impl Waiting {
         self.answer(notice, &[file.as_raw_fd()], || {
             let opened = file::open_plainly(&path, flags & !without | libc::O_NOCTTY)?;
             notice::hand(notice.listener, notice.id, opened.as_raw_fd(), flags)
+        })
+    }
+
+    /// Opens a FIFO again that was opened for reading without waiting, so that somebody writes to it: whoever began since then has
+    /// found a reader, and may have left.
+    pub(super) fn read(
+        &mut self,
+        notice: &Notice,
+        file: &OwnedFd,
+        flags: i32,
+        kept: i32,
+    ) -> Result<(), Errno> {
+        let path = own_path(file.as_raw_fd());
+        self.answer(notice, &[file.as_raw_fd()], || {
+            loop {
+                let [came] = process::wait_readable([file.as_raw_fd()], 0);
+                if came != process::Readable::No {
+                    file::set_flags(file.as_raw_fd(), kept)?;
+                    return notice::hand(notice.listener, notice.id, file.as_raw_fd(), flags);
+                }
+                let again = flags & libc::O_ACCMODE | kept | libc::O_NOCTTY;
+                // A signal ends the wait, so that it is looked again who came before that began.
+                match connection::soon(AGAIN, || file::open_plainly(&path, again)) {
+                    Err(Errno::EINTR) => {}
+                    opened => {
+                        return notice::hand(notice.listener, notice.id, opened?.as_raw_fd(), flags);
+                    }
+                }
+            }
         })
     }
 

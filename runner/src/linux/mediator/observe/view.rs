@@ -56,7 +56,7 @@ impl View {
     /// The sandbox that a thread is in.
     pub(super) fn of(thread: i32, arbiter: &dyn Arbiter, landlock: &LandlockPlan) -> Result<View, Errno> {
         let tree = Tree::of(thread, &[])?;
-        let rules = Rules::new(arbiter, &tree);
+        let rules = Rules::new(arbiter, &tree, &[]);
         let root = know(format!("/proc/{thread}/root").as_str())?;
         Ok(View { root, tree, rules, landlock: landlock.rules.clone(), workspace: arbiter.workspace() })
     }
