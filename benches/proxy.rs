@@ -262,6 +262,7 @@ fn proxy() -> SocketAddrV4 {
         callers: Callers::default(),
         trusted: Trusted::OfTheHost,
         credential: None,
+        asks: None,
     };
     thread::spawn(move || {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();

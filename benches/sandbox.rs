@@ -325,6 +325,7 @@ mod serving {
                 callers: Callers::default(),
                 trusted: Trusted::OfTheHost,
                 credential: None,
+                asks: None,
             })
         }
 

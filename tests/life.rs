@@ -1,8 +1,12 @@
 //! How a run lives and ends: exit codes, streams, terminals, signals, and that nothing is left behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "life/asked.rs"]
+mod asked;
 #[path = "life/endings.rs"]
 mod endings;
+#[path = "life/fooled.rs"]
+mod fooled;
 #[allow(dead_code, unused_imports)]
 mod harness;
 #[path = "life/relayed.rs"]
@@ -11,6 +15,8 @@ mod relayed;
 mod streams;
 #[path = "life/terminals.rs"]
 mod terminals;
+#[path = "life/unseen.rs"]
+mod unseen;
 
 use std::process::ExitCode;
 
@@ -20,6 +26,7 @@ fn main() -> ExitCode {
     streams::add(&mut suite);
     terminals::add(&mut suite);
     terminals::add_relayed(&mut suite);
+    asked::add(&mut suite);
     endings::add(&mut suite);
     suite.run()
 }

@@ -18,6 +18,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod fidelity;
 mod fold;
+pub mod grant;
 pub mod host;
 mod inclusion;
 pub mod index;

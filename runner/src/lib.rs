@@ -8,6 +8,7 @@
 // What only the runner of Linux uses is built everywhere.
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports, irrefutable_let_patterns))]
 
+mod asking;
 pub mod audit;
 pub mod cli;
 pub mod host;

@@ -174,6 +174,24 @@ impl Event {
         }
     }
 
+    /// Makes the event of something that the policy refuses and the person has allowed.
+    #[must_use]
+    pub fn granted(source: EventSource, action: &str, item: String) -> Event {
+        Event {
+            event: EVENT_VERSION,
+            time: Timestamp::now(),
+            source,
+            action: action.to_owned(),
+            item: short(item),
+            verdict: Verdict::Allowed,
+            rules: Vec::new(),
+            reason: Some("allowed by the person at the terminal".to_owned()),
+            address: None,
+            pid: None,
+            program: None,
+        }
+    }
+
     /// Tells that there were more refusals than are told one by one.
     #[must_use]
     pub fn further(source: EventSource, refusals: u64) -> Event {

@@ -192,6 +192,14 @@ pub(super) struct Run {
     #[cfg(target_os = "linux")]
     #[arg(long, help_heading = "Command")]
     pub pty: bool,
+    /// Ask at the terminal before a connection or a command is refused, unless a `never` refuses it
+    #[cfg(target_os = "linux")]
+    #[arg(long, conflicts_with_all = ["artifact", "dry_run"], help_heading = "Command")]
+    pub ask: bool,
+    /// The descriptors to ask through: for starts, and for connections
+    #[cfg(target_os = "linux")]
+    #[arg(long, hide = true, value_name = "NUMBERS", value_parser = ends, conflicts_with = "artifact")]
+    pub asked_through: Option<Ends>,
     /// Write to an overlay instead of the host's files: `tmp`, which is gone at the end, or one that is kept
     /// under a name (fence overlay)
     #[arg(long, value_name = "NAME", help_heading = "Command")]
@@ -205,6 +213,23 @@ pub(super) struct Run {
     /// The command, and everything that is its own
     #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present = "text", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
+}
+
+/// The descriptors that the person is asked through.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ends {
+    /// About starts.
+    pub starts: i32,
+    /// About connections.
+    pub connections: i32,
+}
+
+#[cfg(target_os = "linux")]
+fn ends(text: &str) -> Result<Ends, String> {
+    let numbers = text.split_once(',').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    let (starts, connections) = numbers.ok_or("two numbers are needed")?;
+    Ok(Ends { starts, connections })
 }
 
 impl Run {

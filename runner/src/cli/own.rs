@@ -15,6 +15,7 @@ mod platform {
 
     pub(in crate::cli) use fence_compiler::lower::linux::{Lowered, lower};
     pub(in crate::cli) use fence_compiler::plan::LinuxPlan as Plan;
+    use fence_compiler::plan::Mediated;
 
     /// Fence itself listens at what is offered.
     pub(super) fn offered(_: &[Request]) -> anyhow::Result<BTreeSet<u16>> {
@@ -38,6 +39,11 @@ mod platform {
         fence_compiler::plan::text(plan, policy)
     }
 
+    /// Whether starts are judged as they are made.
+    pub(in crate::cli) fn judges_starts(plan: &Plan) -> bool {
+        plan.mediated.contains(&Mediated::Starts)
+    }
+
     pub(super) fn plan(lowering: Lowering) -> Option<Plan> {
         if let Lowering::Native { plan } = lowering { Some(plan) } else { None }
     }
@@ -51,6 +57,11 @@ mod platform {
 
     pub(in crate::cli) use fence_compiler::lower::seatbelt::Lowered;
     pub(in crate::cli) use fence_compiler::profile::SeatbeltPlan as Plan;
+
+    /// Nobody does that there.
+    pub(in crate::cli) fn judges_starts(_: &Plan) -> bool {
+        false
+    }
 
     /// For looking at: no run has this name.
     pub(in crate::cli) fn lower(policy: &Policy, host: &Host, files: &mut dyn Files) -> Lowered {
@@ -88,7 +99,7 @@ mod platform {
     }
 }
 
-pub(super) use platform::{Lowered, Plan, lower};
+pub(super) use platform::{Lowered, Plan, judges_starts, lower};
 
 /// The ports that the command itself may listen at because they are published.
 ///

@@ -67,7 +67,7 @@ pub(super) fn kept(
     served.get_ready();
     let mut kept = served.descriptors();
     kept.extend(starts.iter().flat_map(Starts::descriptors));
-    let mut serving = Serving::new(&prepared, &mut served, None);
+    let mut serving = Serving::new(&prepared, &mut served, None, None);
     let session = Session::start(
         prepared.plan.clone(),
         idle,

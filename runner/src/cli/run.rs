@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::mem::ManuallyDrop;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
 use fence_compiler::diagnostic::{Diagnostic, Severity, render};
-use fence_compiler::fidelity::Enforcement;
+use fence_compiler::fidelity::{Enforced, Enforcement};
+use fence_compiler::grant::{bounding, can_be_asked};
 use fence_compiler::host::{Files, Host};
 use fence_compiler::plan::EnvironmentPlan;
 use fence_compiler::policy::Policy;
@@ -30,6 +33,7 @@ use super::serving::Serving;
 #[cfg(target_os = "linux")]
 use super::starts::Starts;
 use super::{artifact, distrust, fidelity, observed, own, refused, words};
+use crate::asking::Asker;
 use crate::audit::{Event, EventSource, Log, Told, visible};
 use crate::host::Surroundings;
 #[cfg(target_os = "linux")]
@@ -48,9 +52,14 @@ const NOT_FOUND: u8 = 127;
 /// Runs a command under a policy, and exits as it does.
 pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
     #[cfg(target_os = "linux")]
+    if arguments.ask {
+        return asking();
+    }
+    #[cfg(target_os = "linux")]
     if arguments.pty && !arguments.dry_run {
         return in_own_terminal();
     }
+    let asks = Asks::of(arguments)?;
     let offered = own::offered(&arguments.publish)?;
     let overlay = Overlay::asked(arguments)?;
     let mut files = overlay.files();
@@ -67,6 +76,7 @@ pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
             arguments.written_log(),
             &offered,
             files.seen(),
+            asks.as_ref(),
             screen,
         )?,
     };
@@ -77,7 +87,7 @@ pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
     tell_before(&prepared, screen);
     overlay.tell(screen);
     let record = Record::new(&prepared, arguments, screen)?;
-    let started = Started { prepared: &prepared, arguments, overlay, screen, record, published: None };
+    let started = Started { prepared: &prepared, arguments, overlay, screen, record, published: None, asks };
     let code = started.run();
     // What it has made in the file system does not end with the process.
     prepared.backend = Backend::Native;
@@ -87,18 +97,69 @@ pub(super) fn run(arguments: &Run, screen: Screen) -> anyhow::Result<u8> {
 /// Runs the same without `--pty`, with a terminal that is relayed to the caller's.
 #[cfg(target_os = "linux")]
 fn in_own_terminal() -> anyhow::Result<u8> {
-    use std::os::unix::process::ExitStatusExt;
+    let status = crate::linux::relay::run(again("--pty", None)?)
+        .context("cannot give the command a terminal of its own")?;
+    Ok(code_of(status))
+}
 
+/// Runs the same, which asks this process in the place of the person.
+#[cfg(target_os = "linux")]
+fn asking() -> anyhow::Result<u8> {
+    const ASKERS: usize = 2;
+    let status = crate::linux::relay::run_asking(ASKERS, |numbers| {
+        let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+        again("--ask", Some(format!("--asked-through={}", numbers.join(",")).into()))
+    })?;
+    Ok(code_of(status))
+}
+
+/// The same command line with another option in the place of one, or none; and without `--pty`.
+#[cfg(target_os = "linux")]
+fn again(option: &str, instead: Option<OsString>) -> anyhow::Result<std::process::Command> {
     let fence = std::env::current_exe().context("cannot find fence")?;
     let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    // The options stand before the command, so that the first is the one that was meant.
-    let Some(at) = words.iter().position(|word| word == "--pty") else { bail!("`--pty` was not given") };
-    words.remove(at);
+    // Options stand before the command, so that the first is the one that was meant.
+    let Some(at) = words.iter().position(|word| word == option) else { bail!("`{option}` was not given") };
+    words.splice(at..=at, instead);
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let terminal = words.iter().take(end).position(|word| word == "--pty");
+    if let Some(terminal) = terminal.filter(|terminal| *terminal < at) {
+        words.remove(terminal);
+    }
     let mut again = std::process::Command::new(fence);
     again.args(words);
-    let status = crate::linux::relay::run(again).context("cannot give the command a terminal of its own")?;
+    Ok(again)
+}
+
+#[cfg(target_os = "linux")]
+fn code_of(status: std::process::ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
     let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(FAILED.into());
-    Ok(u8::try_from(code).unwrap_or(FAILED))
+    u8::try_from(code).unwrap_or(FAILED)
+}
+
+/// Who is asked before something is refused.
+#[derive(Debug)]
+pub(super) struct Asks {
+    /// About starts.
+    pub(super) starts: Asker,
+    /// About connections.
+    pub(super) connections: Arc<OwnedFd>,
+}
+
+impl Asks {
+    #[cfg(target_os = "linux")]
+    fn of(arguments: &Run) -> anyhow::Result<Option<Asks>> {
+        let Some(ends) = arguments.asked_through else { return Ok(None) };
+        let take = |number| crate::linux::inherited(number).context("there is nobody to ask");
+        let (starts, connections) = (Asker::new(take(ends.starts)?), Arc::new(take(ends.connections)?));
+        Ok(Some(Asks { starts, connections }))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn of(_: &Run) -> anyhow::Result<Option<Asks>> {
+        Ok(None)
+    }
 }
 
 /// Everything that is known before the command is looked at.
@@ -126,6 +187,7 @@ pub(super) fn prepare(
     log: Option<&Path>,
     offered: &BTreeSet<u16>,
     files: &mut dyn Files,
+    asks: Option<&Asks>,
     screen: Screen,
 ) -> anyhow::Result<Option<Prepared>> {
     let loaded = load(&chosen.policy, &chosen.changes)?;
@@ -141,7 +203,20 @@ pub(super) fn prepare(
     }
     refuse_wide_workspace(&loaded.place, policy)?;
     let host = loaded.host(protected_log(log)?);
-    let Chosen { backend, lowered } = backend::choose(backend, policy, &host, offered, files, screen)?;
+    // What the person may allow has to be within what the kernel lets through.
+    let bounds = asks.map(|_| bounding(policy));
+    let lowered = bounds.as_ref().unwrap_or(policy);
+    let Chosen { backend, mut lowered } = backend::choose(backend, lowered, &host, offered, files, screen)?;
+    if asks.is_some() {
+        #[cfg(target_os = "linux")]
+        if let Backend::Landlock(_) = backend {
+            bail!(
+                "with Landlock alone nobody can be asked: what may be connected to is fixed before; leave `--ask` out, or choose another backend"
+            );
+        }
+        let written = policy.rules.len();
+        lowered.fidelity.retain(|held| !matches!(held.what, Enforced::Rule(id) if id.0 as usize >= written));
+    }
     refuse_home_in_tmp(&loaded.place, policy, &lowered.diagnostics)?;
     if !tell_findings(&lowered.diagnostics, sources, screen) {
         return Ok(None);
@@ -237,6 +312,8 @@ struct Started<'a> {
     record: Record<'a>,
     /// The ports that are offered.
     published: Option<Published>,
+    /// Who is asked.
+    asks: Option<Asks>,
 }
 
 impl Started<'_> {
@@ -317,12 +394,20 @@ impl Started<'_> {
         path: Option<&OsStr>,
     ) -> Result<(), Refusal> {
         let text: Vec<String> = argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        judge.start(&asked.to_string_lossy(), Some(program), &text)?;
+        // Where starts are judged as they are made, the person is asked then.
+        let asks_later = self.asks.is_some() && own::judges_starts(&self.prepared.plan);
+        match judge.start(&asked.to_string_lossy(), Some(program), &text) {
+            Err(refusal) if asks_later && can_be_asked(judge.policy, &refusal.decision.reason) => {}
+            judged => judged?,
+        }
         let words = text.iter().cloned().map(crate::preflight::Word::Known).collect();
         if let Some(line) = &self.arguments.text
             && let Err(error) = invocations(&line.to_string_lossy())
         {
             self.screen.note(&format!("{error}; its commands are not judged before they start"));
+        }
+        if asks_later {
+            return Ok(());
         }
         judge.within(crate::preflight::Invocation { words }, path)
     }
@@ -438,7 +523,8 @@ impl Started<'_> {
                     tell_before(&next, self.screen);
                     let Started { arguments, overlay, screen, .. } = self;
                     let record = Record::new(&next, arguments, screen)?;
-                    return Started { prepared: &next, arguments, overlay, screen, record, published: None }
+                    let (published, asks) = (None, None);
+                    return Started { prepared: &next, arguments, overlay, screen, record, published, asks }
                         .run();
                 }
                 self.screen.say(&visible(&error.to_string()));
@@ -466,6 +552,7 @@ impl Started<'_> {
         if self.arguments.backend != BackendName::Auto
             || self.arguments.artifact.is_some()
             || self.arguments.overlay.is_some()
+            || self.asks.is_some()
             || !matches!(error, launch::Error::Namespaces { .. })
         {
             return None;
@@ -487,8 +574,12 @@ impl Started<'_> {
     fn start(&mut self, command: &launch::Command, options: &Options) -> anyhow::Result<Ended> {
         let prepared = self.prepared;
         let published = self.published.take();
-        let mut starts =
-            Starts::new(prepared, options.observed, || Record::new(prepared, self.arguments, self.screen))?;
+        let record = || Record::new(prepared, self.arguments, self.screen);
+        let (asker, connections) = match self.asks.take() {
+            Some(Asks { starts, connections }) => (Some(starts), Some(connections)),
+            None => (None, None),
+        };
+        let mut starts = Starts::new(prepared, options.observed, record)?.map(|starts| starts.asking(asker));
         let arbiter = starts.as_mut().map(|starts| starts as &mut dyn Arbiter);
         let launched = |attendant: Option<&mut dyn launch::Attendant>| match &prepared.backend {
             Backend::Native => {
@@ -504,7 +595,7 @@ impl Started<'_> {
             Backend::Landlock(_) => crate::linux::alone::run(&prepared.plan, command, options)
                 .map(|outcome| (outcome, Vec::new())),
         };
-        let Some(mut serving) = Serving::new(prepared, &mut self.record, published) else {
+        let Some(mut serving) = Serving::new(prepared, &mut self.record, published, connections) else {
             return Ok(launched(None));
         };
         let ended = launched(Some(&mut serving));

@@ -1,6 +1,8 @@
 //! Serving the network of a run: events into its log, and what was refused in short at its end.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use fence_compiler::lower::values;
 use fence_compiler::plan::NetworkPlan;
@@ -18,6 +20,8 @@ pub(super) struct Serving<'a, 'r> {
     prepared: &'a Prepared,
     record: &'a mut Record<'r>,
     published: Option<Published>,
+    /// Where the person is asked before a connection is refused.
+    asks: Option<Arc<OwnedFd>>,
     /// What came of the connections.
     pub(super) summary: Summary,
 }
@@ -28,12 +32,13 @@ impl<'a, 'r> Serving<'a, 'r> {
         prepared: &'a Prepared,
         record: &'a mut Record<'r>,
         published: Option<Published>,
+        asks: Option<Arc<OwnedFd>>,
     ) -> Option<Serving<'a, 'r>> {
         if prepared.plan.network == NetworkPlan::Isolated && published.is_none() {
             return None;
         }
         record.get_ready();
-        Some(Serving { prepared, record, published, summary: Summary::default() })
+        Some(Serving { prepared, record, published, asks, summary: Summary::default() })
     }
 
     fn setting(&self) -> Option<Setting> {
@@ -54,6 +59,7 @@ impl<'a, 'r> Serving<'a, 'r> {
             callers,
             trusted: Trusted::OfTheHost,
             credential: None,
+            asks: self.asks.clone(),
         })
     }
 }

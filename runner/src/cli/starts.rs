@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
+use fence_compiler::grant::can_be_asked;
 use fence_compiler::paths::PathRules;
 use fence_compiler::pattern::{DomainName, HostPattern, NamePattern, Polarity, ProgramPattern, Variable};
 use fence_compiler::policy::{Effect, Policy, Rule, Subject};
@@ -18,8 +20,9 @@ use super::record::{Live, Record};
 use super::refused;
 use super::remedy::remedy;
 use super::run::Prepared;
+use crate::asking::{self, Answer, Asker};
 use crate::audit::{Event, EventSource, LogError, MOST, REPEATS, Told, visible};
-use crate::launch::{Arbiter, Asked, Links, Observed, Refused, Role, Seen, Ways};
+use crate::launch::{Arbiter, Asked, Links, Observed, Refused, Role, Seen, Step, Ways};
 use crate::preflight::{self, Refusal, ssh, told, world};
 use crate::proxy::{self, Summary};
 
@@ -36,6 +39,12 @@ pub(super) struct Starts<'a> {
     /// How often what was allowed has been told, by action and item.
     allowed: BTreeMap<(&'static str, String), u64>,
     beyond: u64,
+    /// Who is asked before a start is refused.
+    asker: Option<Asker>,
+    /// How often what the person has allowed has been told: there is no more of it than they gave answers.
+    granted: BTreeMap<(&'static str, String), u64>,
+    /// What the person has refused last, and whose it was: a shell tries again by another directory of `PATH`.
+    newest: Option<(Vec<String>, u32)>,
 }
 
 impl<'a> Starts<'a> {
@@ -53,8 +62,51 @@ impl<'a> Starts<'a> {
         let world = world(&prepared.host, &prepared.policy, &[], preflight::Ways::Programs);
         let ssh = Ssh::of(&prepared.policy);
         let homes = if ssh == Ssh::Judged { homes(prepared) } else { Vec::new() };
-        let (refused, allowed) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Some(Starts { prepared, ssh, homes, world, record, refused, allowed, beyond: 0 }))
+        Ok(Some(Starts {
+            prepared,
+            ssh,
+            homes,
+            world,
+            record,
+            refused: BTreeMap::new(),
+            allowed: BTreeMap::new(),
+            beyond: 0,
+            asker: None,
+            granted: BTreeMap::new(),
+            newest: None,
+        }))
+    }
+
+    /// Asks the person before a start is refused.
+    pub(super) fn asking(self, asker: Option<Asker>) -> Starts<'a> {
+        Starts { asker, ..self }
+    }
+
+    /// The question about a step of a start; `None` where no person may allow it, or cannot be shown what it is.
+    fn question(&self, refusals: &[Refusal], step: &Step<'_>) -> Option<asking::Question> {
+        let mut reasons = Vec::new();
+        for Refusal { action, item, decision } in refusals {
+            if !can_be_asked(self.policy(), &decision.reason) {
+                return None;
+            }
+            if *action == "ssh" {
+                reasons.push(format!("it asks by ssh for {item}"));
+            }
+            for reason in super::remedy::reasons(self.policy(), decision) {
+                if !reasons.contains(&reason) {
+                    reasons.push(reason);
+                }
+            }
+        }
+        let word = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+        Some(asking::Question {
+            number: 0,
+            action: "run".to_owned(),
+            words: step.argv.iter().map(|bytes| word(bytes)).collect::<Option<_>>()?,
+            file: Some(word(step.file?.as_bytes())?),
+            program: step.program.clone(),
+            reasons,
+        })
     }
 
     /// The descriptors that it writes to.
@@ -168,35 +220,34 @@ impl Arbiter for Starts<'_> {
         (self.ssh == Ssh::Judged).then(|| self.homes.clone())
     }
 
-    fn judge_ssh(&self, argv: &[String], settings: &[String]) -> Result<(), Refusal> {
+    fn judge_ssh(&self, argv: &[String], settings: &[String]) -> Vec<Refusal> {
+        let unclear = |why: String| vec![unclear(told(argv), why)];
         let asked = match ssh::remote(argv, settings) {
             Ok(Some(asked)) => asked,
-            Ok(None) => return Ok(()),
-            Err(why) => return Err(unclear(told(argv), why)),
+            Ok(None) => return Vec::new(),
+            Err(why) => return unclear(why),
         };
         if asked.text == ssh::Text::Unknown && closes_commands(self.policy()) {
-            return Err(unclear(
-                told(argv),
-                "what the other machine would be asked cannot be read".to_owned(),
-            ));
+            return unclear("what the other machine would be asked cannot be read".to_owned());
         }
         let address: Option<std::net::IpAddr> = asked.host.parse().ok();
         let name = match address {
             Some(_) => None,
             None => match DomainName::new(&asked.host) {
                 Ok(name) => Some(name),
-                Err(_) => return Err(unclear(told(argv), "the host it is for is no name".to_owned())),
+                Err(_) => return unclear("the host it is for is no name".to_owned()),
             },
         };
+        let mut refusals = Vec::new();
         for command in asked.commands {
             let destination = Destination { name: name.clone(), address, port: asked.port };
             let item = format!("{} {}", asked.host, told(&command)).trim_end().to_owned();
             let decision = decide(self.policy(), &self.world, &Question::Ssh { destination, command });
             if decision.verdict == Verdict::Denied {
-                return Err(Refusal { action: "ssh", item, decision });
+                refusals.push(Refusal { action: "ssh", item, decision });
             }
         }
-        Ok(())
+        refusals
     }
 
     fn ways(&self) -> Ways {
@@ -207,6 +258,33 @@ impl Arbiter for Starts<'_> {
     fn paths(&self, opening: &Links, closing: &Links) -> PathRules {
         let world = |links: &Links| World { links: links.clone(), ..self.world.clone() };
         PathRules::new(self.policy(), &world(opening), world(closing))
+    }
+
+    fn ask(&mut self, refusals: &[Refusal], step: &Step<'_>, until: BorrowedFd<'_>) -> bool {
+        if self.asker.is_none() {
+            return false;
+        }
+        let Some(question) = self.question(refusals, step) else { return false };
+        let start = step.process.map(|process| (question.words.clone(), process));
+        if start.is_some() && self.newest == start {
+            return false;
+        }
+        let Some(asker) = &mut self.asker else { return false };
+        if asker.ask(question, Some(until)) == Answer::Refused {
+            self.newest = start;
+            return false;
+        }
+        for Refusal { action, item, .. } in refusals {
+            let times = self.granted.entry((action, item.clone())).or_default();
+            *times += 1;
+            if *times > REPEATS {
+                continue;
+            }
+            let event = Event::granted(EventSource::Mediator, action, item.clone());
+            let event = Event { pid: step.process, program: step.program.clone(), ..event };
+            self.record.add(&Told { event, remedy: None });
+        }
+        true
     }
 
     fn refused(&mut self, refused: Refused) {

@@ -30,6 +30,7 @@ Examples:
                                     shell text with $0 and $1
   fence run -v -- true              tell what is enforced, by what, in which order
   fence run -m -- npm install       tell each refusal as it happens
+  fence run --ask -- npm test       ask before a connection or a command is refused
   fence run --dry-run -- make       run nothing, and say what would hold
   #!/usr/bin/env -S fence run -p default --
                                     as the first line of a script

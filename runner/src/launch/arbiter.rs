@@ -1,6 +1,7 @@
 //! Who judges what is started inside while a command runs.
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::paths::PathRules;
@@ -24,18 +25,20 @@ pub trait Arbiter {
     /// The homes that an `ssh` takes settings from, if what it asks of other machines is to be judged.
     fn homes(&self) -> Option<Vec<AbsolutePath>>;
 
-    /// Whether an `ssh` with these arguments and settings may be started.
-    ///
-    /// # Errors
-    ///
-    /// It may not, or nobody can tell what it would ask.
-    fn judge_ssh(&self, argv: &[String], settings: &[String]) -> Result<(), Refusal>;
+    /// Why an `ssh` with these arguments and settings may not be started: what of it may not be asked, or that nobody can tell.
+    fn judge_ssh(&self, argv: &[String], settings: &[String]) -> Vec<Refusal>;
 
     /// The places that rules about files name: links on the way there matter.
     fn ways(&self) -> Ways;
 
     /// The rules about files: what opens follows the first links, what closes the second ones.
     fn paths(&self, opening: &Links, closing: &Links) -> PathRules;
+
+    /// Asks the person about a step of a start that would be refused for all of this; whether they allow it. An end of `until` is
+    /// a refusal.
+    fn ask(&mut self, _: &[Refusal], _: &Step<'_>, _until: BorrowedFd<'_>) -> bool {
+        false
+    }
 
     /// Takes note of something that was refused.
     fn refused(&mut self, refused: Refused);
@@ -71,6 +74,19 @@ pub struct Asked {
     pub role: Role,
     /// The links on the way to its file, and what they hold.
     pub links: BTreeMap<AbsolutePath, Vec<u8>>,
+}
+
+/// A step of a start: one file that is executed, a script or its interpreter.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// The file, where it has a name.
+    pub file: Option<&'a AbsolutePath>,
+    /// The arguments.
+    pub argv: &'a [Vec<u8>],
+    /// The process that asks for it, as its own namespace numbers it.
+    pub process: Option<u32>,
+    /// The program that it runs.
+    pub program: Option<String>,
 }
 
 /// As what a program is started.

@@ -9,7 +9,7 @@ mod timing;
 
 use std::ffi::CString;
 
-pub use arbiter::{Arbiter, Asked, Links, Refused, Role, Seen, Ways};
+pub use arbiter::{Arbiter, Asked, Links, Refused, Role, Seen, Step, Ways};
 #[cfg(target_os = "linux")]
 pub use attendant::{Attendant, Making, Sockets};
 pub use error::{Error, ExecProblem};

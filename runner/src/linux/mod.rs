@@ -8,6 +8,7 @@ pub mod bwrap;
 
 mod command;
 mod descriptors;
+mod dialogue;
 mod elsewhere;
 mod explain;
 mod first;
@@ -138,6 +139,19 @@ pub(crate) fn rename(directory: &OwnedFd, from: &[u8], to: &[u8], how: Renaming)
     };
     let name = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
     sys::attributes::rename(directory.as_fd(), &name(from)?, &name(to)?, flags)
+}
+
+/// Takes over a descriptor that this process was started with, so that nothing it starts gets it.
+///
+/// # Errors
+/// There is no such one beside the standard descriptors.
+pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    if number <= 2 {
+        return Err(Errno::EBADF.into());
+    }
+    let own = sys::copy(number)?;
+    sys::close(number);
+    Ok(own)
 }
 
 /// Asks the first process for sockets of the sandbox's own network.

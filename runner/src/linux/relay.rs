@@ -5,22 +5,28 @@
 //! modes back however the command ends, and while this process is stopped. Bytes pass as they are, as they do where a command
 //! has the caller's terminal itself.
 
+mod asking;
+mod showing;
+
 use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::{Child, Command, ExitStatus};
 
+use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{self, SetArg, SpecialCharacterIndices, Termios};
 use nix::unistd;
 
+use super::dialogue::{self, Dialogue, Screen};
 use super::parent::PASSED;
 use super::sys::process::{self, Received, Signals};
-use super::sys::terminal::{self, Size};
+use super::sys::terminal::{self, Size, Standard};
 use super::sys::{self, standard};
+use showing::{Patience, is_end};
 
 /// The command whose terminal it is.
 pub(super) trait Beside {
@@ -53,20 +59,7 @@ pub(crate) fn size() -> Option<Size> {
 /// Relays until the command has ended, and everything that it has shown was passed on. The signals are those that were
 /// blocked for [`Beside::signal`].
 pub(super) fn relay(outer: OwnedFd, signals: RawFd, beside: &mut dyn Beside) {
-    let is_set = fcntl(&outer, FcntlArg::F_GETFL).and_then(|flags| {
-        fcntl(&outer, FcntlArg::F_SETFL(OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK))
-    });
-    let mut relay = Relay {
-        outer: is_set.is_ok().then_some(outer),
-        raw: Raw { before: None },
-        input: Input::Open,
-        typed: VecDeque::new(),
-        last: b'\n',
-        heard: Heard::Yes,
-    };
-    relay.resize();
-    while relay.turn(signals, beside).is_continue() {}
-    relay.show(LAST);
+    Relay::new(outer, signals, Input::Open, 1, None).until_the_end(beside);
 }
 
 /// Runs a program with a terminal of its own to its end.
@@ -74,9 +67,39 @@ pub(super) fn relay(outer: OwnedFd, signals: RawFd, beside: &mut dyn Beside) {
 /// # Errors
 /// There is no terminal to be had, or the program cannot be started.
 pub(crate) fn run(command: Command) -> io::Result<ExitStatus> {
+    started(command, Standard::All, |outer, signals, beside| relay(outer, signals, beside))
+}
+
+/// Runs a program to its end that asks the person at this process's terminal. It has a terminal of its own in the place of
+/// this one, so that the question is not its to write over. `command` gets the descriptors that it asks through.
+///
+/// # Errors
+/// There is no terminal to ask at, or the program cannot be started.
+pub(crate) fn run_asking(
+    askers: usize,
+    command: impl FnOnce(&[RawFd]) -> anyhow::Result<Command>,
+) -> anyhow::Result<ExitStatus> {
+    let (dialogue, ends) = Dialogue::new(askers)?;
+    let mut command = command(&dialogue::numbers(&ends))?;
+    terminal::hand_on(&mut command, dialogue::numbers(&ends));
+    let input = if unistd::isatty(standard(0)) == Ok(true) { Input::Open } else { Input::Others };
+    let shown = dialogue.terminal().as_raw_fd();
+    let ended = started(command, Standard::Terminals, move |outer, signals, beside| {
+        // The program has its own by now.
+        drop(ends);
+        Relay::new(outer, signals, input, shown, Some(dialogue)).until_the_end(beside);
+    });
+    ended.context("cannot give the command a terminal of its own")
+}
+
+fn started(
+    command: Command,
+    standard: Standard,
+    relay: impl FnOnce(OwnedFd, RawFd, &mut Started),
+) -> io::Result<ExitStatus> {
     let (outer, inner) = terminal::make(size().unwrap_or(Size::USUAL))?;
     let (outer, inner) = (sys::owned(outer), sys::owned(inner));
-    let child = terminal::spawn(command, inner)?;
+    let child = terminal::spawn(command, inner, standard)?;
     let signals = Signals::new(&PASSED);
     signals.block();
     let received = signals.descriptor()?;
@@ -120,12 +143,23 @@ struct Relay {
     /// The byte that was typed last.
     last: u8,
     heard: Heard,
+    /// The descriptor that is shown at.
+    shown: RawFd,
+    /// What signals come through, and those that came while the terminal was waited for.
+    signals: RawFd,
+    received: VecDeque<Received>,
+    patience: Patience,
+    /// Who asks the person, and what the command shows.
+    dialogue: Option<Dialogue>,
+    screen: Screen,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Input {
     Open,
     Ended,
+    /// The command has it itself.
+    Others,
 }
 
 /// Whether somebody has the command's terminal open.
@@ -136,7 +170,54 @@ enum Heard {
 }
 
 impl Relay {
-    fn turn(&mut self, signals: RawFd, beside: &mut dyn Beside) -> ControlFlow<()> {
+    fn new(
+        outer: OwnedFd,
+        signals: RawFd,
+        input: Input,
+        shown: RawFd,
+        mut dialogue: Option<Dialogue>,
+    ) -> Relay {
+        if let Some(dialogue) = &mut dialogue {
+            dialogue.heed(signals);
+        }
+        let is_set = fcntl(&outer, FcntlArg::F_GETFL).and_then(|flags| {
+            fcntl(&outer, FcntlArg::F_SETFL(OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK))
+        });
+        Relay {
+            outer: is_set.is_ok().then_some(outer),
+            raw: Raw { before: None },
+            input,
+            typed: VecDeque::new(),
+            last: b'\n',
+            heard: Heard::Yes,
+            shown,
+            signals,
+            received: VecDeque::new(),
+            patience: Patience::Endless,
+            dialogue,
+            screen: Screen::Lines,
+        }
+    }
+
+    fn until_the_end(&mut self, beside: &mut dyn Beside) {
+        self.resize();
+        while self.turn(beside).is_continue() {}
+        if let Some(dialogue) = &mut self.dialogue {
+            dialogue.withdraw();
+            if is_ours(0) {
+                self.raw.begin();
+            }
+        }
+        self.show(LAST);
+    }
+
+    fn turn(&mut self, beside: &mut dyn Beside) -> ControlFlow<()> {
+        if !self.received.is_empty() {
+            self.take_signals(beside);
+        }
+        if self.dialogue.as_ref().is_some_and(Dialogue::is_up) {
+            return self.turn_asking(beside);
+        }
         let none = PollFlags::empty();
         let ours = is_ours(0);
         if ours {
@@ -147,9 +228,12 @@ impl Relay {
         let writing = if self.typed.is_empty() { none } else { PollFlags::POLLOUT };
         let outer = self.outer.as_ref().filter(|_| self.heard == Heard::Yes);
         let mut waited = vec![
-            PollFd::new(standard(signals), PollFlags::POLLIN),
+            PollFd::new(standard(self.signals), PollFlags::POLLIN),
             PollFd::new(beside.descriptor(), PollFlags::POLLIN),
         ];
+        let channels = self.dialogue.iter().flat_map(Dialogue::channels);
+        waited.extend(channels.map(|channel| PollFd::new(channel, PollFlags::POLLIN)));
+        let behind = waited.len();
         // What is not wanted is not asked for: its end would be told again and again.
         waited.extend(outer.map(|outer| PollFd::new(outer.as_fd(), PollFlags::POLLIN | writing)));
         waited.extend(reading.then(|| PollFd::new(standard(0), PollFlags::POLLIN)));
@@ -161,13 +245,12 @@ impl Relay {
         let seen =
             |entry: Option<&PollFd<'_>>| entry.and_then(PollFd::revents).is_some_and(|seen| !seen.is_empty());
         let (signalled, happened) = (seen(waited.first()), seen(waited.get(1)));
-        let shown = outer.is_some() && seen(waited.get(2));
+        let asked = waited.get(2..behind).unwrap_or(&[]).iter().any(|channel| seen(Some(channel)));
+        let shown = outer.is_some() && seen(waited.get(behind));
         let typed = reading && seen(waited.last());
         drop(waited);
         if signalled {
-            while let Some(received) = process::take_signal(signals) {
-                self.signalled(received, beside);
-            }
+            self.take_signals(beside);
         }
         if typed {
             self.read();
@@ -176,10 +259,25 @@ impl Relay {
             self.write();
             self.show(AT_ONCE);
         }
+        if asked {
+            self.ask();
+        }
         if happened { beside.hear() } else { ControlFlow::Continue(()) }
     }
 
+    fn take_signals(&mut self, beside: &mut dyn Beside) {
+        while let Some(received) = self.received.pop_front().or_else(|| process::take_signal(self.signals)) {
+            self.signalled(received, beside);
+        }
+    }
+
     fn signalled(&mut self, received: Received, beside: &mut dyn Beside) {
+        if is_end(&received) && self.patience == Patience::Endless {
+            self.patience = Patience::Short;
+        }
+        if self.signalled_asking(received.signal) {
+            return;
+        }
         match received.signal {
             libc::SIGWINCH => self.resize(),
             libc::SIGTSTP => {
@@ -206,8 +304,11 @@ impl Relay {
         match unistd::read(standard(0), &mut bytes) {
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Ok(count @ 1..) => {
-                let bytes = bytes.get(..count).unwrap_or(&[]);
-                self.typed.extend(bytes);
+                let mut bytes = bytes.get(..count).unwrap_or(&[]).to_vec();
+                if let Some(dialogue) = &mut self.dialogue {
+                    dialogue.drop_late(&mut bytes);
+                }
+                self.typed.extend(&bytes);
                 self.last = bytes.last().copied().unwrap_or(self.last);
                 self.write();
             }
@@ -248,7 +349,9 @@ impl Relay {
                 Ok(count @ 1..) => {
                     self.heard = Heard::Yes;
                     // Nobody looks any more: the command is told as by a terminal that is closed.
-                    if !written(bytes.get(..count).unwrap_or(&[])) {
+                    let bytes = bytes.get(..count).unwrap_or(&[]);
+                    self.screen = self.screen.after(bytes);
+                    if !self.written(bytes) {
                         self.outer = None;
                     }
                 }
@@ -268,21 +371,6 @@ impl Relay {
             self.heard = Heard::Yes;
         }
     }
-}
-
-fn written(mut bytes: &[u8]) -> bool {
-    while !bytes.is_empty() {
-        match unistd::write(standard(1), bytes) {
-            Ok(count) => bytes = bytes.get(count..).unwrap_or(&[]),
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => {
-                let mut waited = [PollFd::new(standard(1), PollFlags::POLLOUT)];
-                let _ = poll(&mut waited, PollTimeout::NONE);
-            }
-            Err(_) => return false,
-        }
-    }
-    true
 }
 
 /// Whether reading a descriptor takes nothing from somebody else: it is no terminal, or this process is in its foreground.

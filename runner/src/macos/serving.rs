@@ -133,7 +133,7 @@ fn setting(order: Order) -> io::Result<Setting> {
     };
     let callers = Callers::read(|name| variables.get(name).cloned());
     let trusted = Trusted::These(trusted);
-    Ok(Setting { policy, world, network, callers, trusted, credential: Some(credential) })
+    Ok(Setting { policy, world, network, callers, trusted, credential: Some(credential), asks: None })
 }
 
 /// Until the channel ends.

@@ -7,6 +7,7 @@ mod socks;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use fence_compiler::question::Decision;
@@ -53,6 +54,8 @@ pub(super) struct Opened {
     pub(super) address: Option<IpAddr>,
     /// How a request is written on it.
     pub(super) form: Form,
+    /// Who decides about it, where the person has allowed it.
+    pub(super) granted: Option<Rc<Judge>>,
 }
 
 /// How a request is written.
@@ -143,7 +146,7 @@ impl Dialer {
         };
         let stream = dial(&allowed, target.port).await.map_err(failed)?;
         let address = stream.peer_addr().ok().map(|peer| peer.ip().to_canonical());
-        Ok(Opened { link: Link::Plain(stream), address, form: Form::Path })
+        Ok(Opened { link: Link::Plain(stream), address, form: Form::Path, granted: None })
     }
 
     /// Asks a proxy for a connection.
@@ -184,7 +187,7 @@ impl Dialer {
                 Form::Path
             }
         };
-        Ok(Opened { link, address: None, form })
+        Ok(Opened { link, address: None, form, granted: None })
     }
 }
 

@@ -27,12 +27,13 @@ use super::dial::{Form, Opened, Purpose};
 use super::door::UNKNOWN;
 use super::gate::{Gate, Shared};
 use super::head::Fault;
+use super::judge::Judge;
 use super::limits::Silence;
 use super::link::Link;
 use super::page;
 use super::refusal::Refusal;
 use super::relay::{self, relay};
-use super::server::{GRACE, NotAllowed, Server};
+use super::server::{GRACE, Judged, NotAllowed, Server};
 use super::tunnel::tunnel;
 use crate::audit::EventSource;
 use outside::Outside;
@@ -60,6 +61,9 @@ pub(super) async fn serve(place: &Rc<Server>, stream: TcpStream, read: &[u8], ro
         Route::Asked => (None, None),
         Route::Fixed(target, opened) => (Some(target.clone()), Some((target, opened))),
     };
+    let granted = first
+        .as_ref()
+        .and_then(|(target, opened): &(Target, Opened)| Some((target.clone(), opened.granted.clone()?)));
     let known = fixed.is_some() || place.credential.is_none();
     let exchange = Rc::new(Exchange {
         place: place.clone(),
@@ -67,6 +71,7 @@ pub(super) async fn serve(place: &Rc<Server>, stream: TcpStream, read: &[u8], ro
         silence: silence.clone(),
         fixed,
         first: RefCell::new(first),
+        granted: RefCell::new(granted),
         sender: RefCell::new(None),
         number: Cell::new(0),
         known: Cell::new(known),
@@ -139,6 +144,8 @@ struct Exchange {
     silence: Rc<Silence>,
     fixed: Option<Target>,
     first: RefCell<Option<(Target, Opened)>>,
+    /// What the person has allowed for the request at hand, and who decides about it.
+    granted: RefCell<Option<(Target, Rc<Judge>)>>,
     /// The connection that the last request was passed on by.
     sender: RefCell<Option<Sender>>,
     number: Cell<u64>,
@@ -168,11 +175,13 @@ impl Exchange {
                 page::unknown().map(Either::Right)
             }
             (None, &Method::CONNECT) => self.connect(&request).await,
-            _ => match self.judge(&request) {
+            _ => match self.judge(&request).await {
                 Ok(target) => self.pass_on(request, target).await,
                 Err(instead) => *instead,
             },
         };
+        // What the person has allowed is one request.
+        self.granted.replace(None);
         if waits && self.then.borrow().is_none() {
             self.shared.stay();
         }
@@ -198,7 +207,7 @@ impl Exchange {
     }
 
     /// What a request is to, if it may be made.
-    fn judge(&self, request: &Request<Incoming>) -> Result<Target, Instead> {
+    async fn judge(&self, request: &Request<Incoming>) -> Result<Target, Instead> {
         let target = match &self.fixed {
             Some(target) => {
                 self.agrees(request, target)?;
@@ -207,17 +216,27 @@ impl Exchange {
             None => self.asked(request.uri()).map_err(|fault| Box::new(self.broken(fault)))?,
         };
         let target = self.place.translated(target).map_err(|refusal| Box::new(self.refused(&refusal)))?;
-        let judge = self.place.judge();
-        let connect = judge.connect(&target);
-        if connect.verdict == Verdict::Denied {
-            return Err(Box::new(self.refused(&Refusal::connect(&target, connect))));
-        }
+        let judge = match self.granted_to(&target) {
+            Some(judge) => judge,
+            None => {
+                let judged = self.place.judged(&target).await;
+                let judged = judged.map_err(|refusal| Box::new(self.refused(&refusal)))?;
+                self.granted.replace(judged.granted().map(|judge| (target.clone(), judge)));
+                judged.judge
+            }
+        };
         let (method, path) = (request.method().as_str(), request.uri().path());
         let decision = judge.request(&target, method, path);
         if decision.verdict == Verdict::Denied {
             return Err(Box::new(self.refused(&Refusal::request(method, &target, path, decision))));
         }
         Ok(target)
+    }
+
+    /// Who decides about a target that the person has allowed to this client.
+    fn granted_to(&self, target: &Target) -> Option<Rc<Judge>> {
+        let granted = self.granted.borrow();
+        granted.as_ref().filter(|(allowed, _)| allowed == target).map(|(_, judge)| judge.clone())
     }
 
     /// The target of a request to a proxy.
@@ -316,10 +335,19 @@ impl Exchange {
         let first = self.first.borrow_mut().take();
         let (target, opened) = match first {
             Some(first) => first,
-            None => match self.place.open(target.clone(), Purpose::Requests).await {
-                Ok(opened) => opened,
-                Err((item, not_opened)) => return Err(Box::new(self.not_opened(&item, not_opened))),
-            },
+            None => {
+                let opened = match self.granted_to(target) {
+                    Some(judge) => {
+                        let judged = Judged::by_person(judge, target);
+                        self.place.open_by(&judged, target.clone(), Purpose::Requests).await
+                    }
+                    None => self.place.open(target.clone(), Purpose::Requests).await,
+                };
+                match opened {
+                    Ok(opened) => opened,
+                    Err((item, not_opened)) => return Err(Box::new(self.not_opened(&item, not_opened))),
+                }
+            }
         };
         let io = Outside { link: opened.link, silence: self.silence.clone() };
         let made = client::Builder::new()

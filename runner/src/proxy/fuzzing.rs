@@ -99,9 +99,10 @@ fn server() -> Server {
         callers: Callers::default(),
         trusted: Trusted::OfTheHost,
         credential: None,
+        asks: None,
     };
     let hosts = [("a.example".to_owned(), vec![std::net::Ipv4Addr::LOCALHOST.into()])];
-    Server::new(setting, Source::Table(hosts.into(), Vec::new()))
+    Server::new(setting, Source::Table(hosts.into(), Vec::new())).unwrap()
 }
 
 /// What is there without waiting.

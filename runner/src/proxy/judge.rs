@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use fence_compiler::decide::decide;
+use fence_compiler::grant::connecting;
 use fence_compiler::pattern::{ConnectPattern, DomainName, PortRange};
 use fence_compiler::policy::{Effect, Policy, Rule, RuleId, Subject};
 use fence_compiler::question::{Decision, Destination, Question, Reason, Verdict};
@@ -22,6 +23,12 @@ impl Judge {
     /// Whether something may be connected to, whatever addresses a name has.
     pub(super) fn connect(&self, target: &Target) -> Decision {
         decide(&self.policy, &self.world, &Question::Connect(target.destination()))
+    }
+
+    /// Who decides about a target that is refused, once the person has allowed it; `None` where no person may.
+    pub(super) fn granting(&self, target: &Target) -> Option<Judge> {
+        let policy = connecting(&self.policy, &self.world, &target.destination())?;
+        Some(Judge { policy, world: self.world.clone() })
     }
 
     /// Of the addresses that a name has, those that may be connected to under it; the decision is that about all of

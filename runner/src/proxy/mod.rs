@@ -5,6 +5,7 @@
 //! port, the policy, the addresses that the host resolves the name to, those of them that are allowed, one of which
 //! is dialled.
 
+mod asker;
 mod credential;
 mod destination;
 mod dial;
@@ -48,6 +49,7 @@ pub(crate) mod watched;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use fence_compiler::plan::JudgedNetwork;
 use fence_compiler::policy::Policy;
@@ -91,6 +93,8 @@ pub struct Setting {
     pub trusted: Trusted,
     /// What a program must show to be served, where others than the sandbox's could ask.
     pub credential: Option<Credential>,
+    /// Who is asked before something is refused: where questions are sent to.
+    pub asks: Option<Arc<OwnedFd>>,
 }
 
 /// Certificates that are trusted.

@@ -64,6 +64,15 @@ impl Report {
         self.allowed(policy, EventSource::Proxy, "connect", item, decision, address);
     }
 
+    /// A connection was made that the person has allowed.
+    pub(super) fn granted(&self, item: String, address: Option<IpAddr>) {
+        self.connections.set(self.connections.get() + 1);
+        if self.counted(Verdict::Allowed, "connect", &item, || None) {
+            let event = Event::granted(EventSource::Proxy, "connect", item);
+            self.add(Told { event: Event { address, ..event }, remedy: None });
+        }
+    }
+
     /// Something was allowed.
     pub(super) fn allowed(
         &self,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fence_compiler::pattern::DomainName;
+use fence_compiler::pattern::{DomainName, PortRange};
 use fence_compiler::question::Verdict;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, PTR};
@@ -164,6 +164,16 @@ async fn records(server: &Server, query: &Query) -> (ResponseCode, Vec<Record>) 
     }
     let decision = server.judge().name(&name);
     if decision.verdict == Verdict::Denied {
+        // Where the person is asked, that is when it is connected to, and nobody outside learns of the name before.
+        if let Some(ports) = server.askable(&name) {
+            return match kind {
+                RecordType::A => match assigned(server, &name, &ports) {
+                    Ok(address) => found(RData::A(A(address))),
+                    Err(code) => (code, Vec::new()),
+                },
+                _ => none,
+            };
+        }
         server.refused(EventSource::Resolver, &Refusal::name(name.as_str(), decision));
         return (ResponseCode::NXDomain, Vec::new());
     }
@@ -181,6 +191,7 @@ async fn records(server: &Server, query: &Query) -> (ResponseCode, Vec<Record>) 
 /// The address inside of a name that exists.
 async fn address(server: &Server, name: &DomainName) -> Result<Ipv4Addr, ResponseCode> {
     let ports = server.judge().ports(name);
+    let bounds = server.askable(name);
     let port = ports.first().map_or(443, |ports| ports.low);
     let target = Target { host: Host::Name(name.clone()), port };
     // A proxy of the host side gets names, so nobody here may know this one.
@@ -191,7 +202,12 @@ async fn address(server: &Server, name: &DomainName) -> Result<Ipv4Addr, Respons
             Err(NoAddress::Unknown) => return Err(ResponseCode::ServFail),
         }
     }
-    server.names.borrow_mut().address(name, &ports).map_err(|error| {
+    assigned(server, name, bounds.as_deref().unwrap_or(&ports))
+}
+
+/// The address inside of a name with these ports.
+fn assigned(server: &Server, name: &DomainName, ports: &[PortRange]) -> Result<Ipv4Addr, ResponseCode> {
+    server.names.borrow_mut().address(name, ports).map_err(|error| {
         let refusal = Refusal::closed("connect", name.as_str().to_owned(), &error.to_string());
         server.refused(EventSource::Resolver, &refusal);
         ResponseCode::ServFail

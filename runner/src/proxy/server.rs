@@ -9,6 +9,9 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use fence_compiler::grant::bounding;
+#[cfg(target_os = "linux")]
+use fence_compiler::pattern::{DomainName, PortRange};
 use fence_compiler::plan::POOL;
 use fence_compiler::question::{Decision, Verdict};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -19,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{sleep, timeout};
 
+use super::asker::Asker;
 use super::destination::{Host, Target};
 use super::dial::{Certificates, Dialer, Failure, NotOpened, Opened, Purpose, Trust};
 use super::judge::Judge;
@@ -35,6 +39,7 @@ use super::watched::{is_ready, watched};
 use super::{Credential, ServeError, Setting, Summary, Trusted, Watch, door, narrowing, upstream};
 #[cfg(target_os = "linux")]
 use super::{Inside, packets, responder};
+use crate::asking::Answer;
 use crate::audit::{EventSource, Told};
 
 /// How long what was sent before the sandbox ended may take to be passed on.
@@ -61,8 +66,44 @@ pub(super) struct Server {
     pub(super) pipes: Pipes,
     pub(super) ending: Ending,
     pub(super) report: Report,
+    /// Who is asked before a connection is refused.
+    asking: Option<Asking>,
     open: Cell<u64>,
     closed: Notify,
+}
+
+/// Asking the person before something is refused.
+struct Asking {
+    asker: Asker,
+    /// Decides what may be asked at all.
+    bounds: Judge,
+}
+
+/// A decision about a target that is not refused, and who took it.
+pub(super) struct Judged {
+    pub(super) judge: Rc<Judge>,
+    decision: Decision,
+    by: By,
+}
+
+impl Judged {
+    /// The decision of somebody who lets a target that the person has allowed.
+    pub(super) fn by_person(judge: Rc<Judge>, target: &Target) -> Judged {
+        let decision = judge.connect(target);
+        Judged { judge, decision, by: By::Person }
+    }
+
+    /// Who decides, if the person has allowed it.
+    pub(super) fn granted(&self) -> Option<Rc<Judge>> {
+        (self.by == By::Person).then(|| self.judge.clone())
+    }
+}
+
+/// By what something is allowed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Policy,
+    Person,
 }
 
 /// Why a connection is not there; its event has been told.
@@ -147,7 +188,11 @@ fn run(
         .max_blocking_threads(RESOLVING)
         .build()
         .map_err(error("start serving"))?;
-    let server = Rc::new(Server::new(setting, Source::System));
+    let server = {
+        // A socket is known to the runtime from its beginning.
+        let _entered = runtime.enter();
+        Rc::new(Server::new(setting, Source::System).map_err(error("ask at the terminal"))?)
+    };
     let local = LocalSet::new();
     let orders = watch.orders();
     let served = local.block_on(&runtime, async {
@@ -155,6 +200,10 @@ fn run(
         if let Some(orders) = orders {
             let orders = UnixStream::from_std(orders).map_err(error("take orders"))?;
             tasks.push(tokio::task::spawn_local(narrowing::taken(server.clone(), orders)));
+        }
+        if server.asking.is_some() {
+            let server = server.clone();
+            tasks.push(tokio::task::spawn_local(async move { server.hear().await }));
         }
         let watched = watched(watch);
         let mut watched = std::pin::pin!(watched);
@@ -233,8 +282,15 @@ impl Drop for Open {
 }
 
 impl Server {
-    pub(super) fn new(setting: Setting, source: Source) -> Server {
-        let Setting { policy, world, network, callers, trusted, credential } = setting;
+    pub(super) fn new(setting: Setting, source: Source) -> io::Result<Server> {
+        let Setting { policy, world, network, callers, trusted, credential, asks } = setting;
+        let asking = match asks {
+            Some(socket) => {
+                let bounds = Judge { policy: bounding(&policy), world: world.clone() };
+                Some(Asking { asker: Asker::new(socket.try_clone()?)?, bounds })
+            }
+            None => None,
+        };
         let limits = Limits::of(&policy, world.platform);
         let trust = match trusted {
             _ if !upstream::any_secure(&policy, &callers) => None,
@@ -242,7 +298,7 @@ impl Server {
             Trusted::These(certificates) => Trust::of(&certificates),
         };
         let resolver = Resolver::new(source);
-        Server {
+        Ok(Server {
             judge: RefCell::new(Rc::new(Judge { policy, world })),
             names: RefCell::new(Names::new(network.names)),
             dialer: Dialer { resolver, callers, trust, limit: limits.connect },
@@ -252,9 +308,10 @@ impl Server {
             pipes: Pipes::default(),
             ending: Ending::default(),
             report: Report::default(),
+            asking,
             open: Cell::new(0),
             closed: Notify::new(),
-        }
+        })
     }
 
     /// Who decides now.
@@ -279,23 +336,70 @@ impl Server {
             (item.clone(), NotAllowed::Refused(refusal))
         };
         let target = self.translated(target).map_err(refused)?;
+        let judged = self.judged(&target).await.map_err(refused)?;
+        self.open_by(&judged, target, purpose).await
+    }
+
+    /// Decides about a connection; where it would be refused, by asking the person, if that is wanted.
+    pub(super) async fn judged(&self, target: &Target) -> Result<Judged, Box<Refusal>> {
         let judge = self.judge();
-        let decision = judge.connect(&target);
-        if decision.verdict == Verdict::Denied {
-            return Err(refused(Refusal::connect(&target, decision)));
+        let decision = judge.connect(target);
+        if decision.verdict == Verdict::Allowed {
+            return Ok(Judged { judge, decision, by: By::Policy });
         }
+        let refusal = Refusal::connect(target, decision);
+        match self.granted(&judge, target, &refusal).await {
+            Some(judge) => Ok(Judged::by_person(Rc::new(judge), target)),
+            None => Err(refusal),
+        }
+    }
+
+    /// Who decides about a target, if the person allows it.
+    async fn granted(&self, judge: &Judge, target: &Target, refusal: &Refusal) -> Option<Judge> {
+        let asking = self.asking.as_ref()?;
+        let granting = judge.granting(target)?;
+        let answer = tokio::select! {
+            answer = asking.asker.ask(&judge.policy, refusal) => answer,
+            () = self.ending.begun_for(GRACE) => Answer::Refused,
+        };
+        (answer == Answer::Allowed).then_some(granting)
+    }
+
+    /// Hands on what the person says.
+    pub(super) async fn hear(&self) {
+        if let Some(asking) = &self.asking {
+            asking.asker.hear().await;
+        }
+    }
+
+    /// The ports that a name may be asked about, where the person is asked.
+    #[cfg(target_os = "linux")]
+    pub(super) fn askable(&self, name: &DomainName) -> Option<Vec<PortRange>> {
+        let ports = self.asking.as_ref()?.bounds.ports(name);
+        (!ports.is_empty()).then_some(ports)
+    }
+
+    /// Makes a connection that was decided about.
+    pub(super) async fn open_by(
+        &self,
+        judged: &Judged,
+        target: Target,
+        purpose: Purpose,
+    ) -> Result<(Target, Opened), (String, NotAllowed)> {
         let opened = tokio::select! {
-            opened = self.dialer.open(&judge, &target, purpose) => opened,
+            opened = self.dialer.open(&judged.judge, &target, purpose) => opened,
             // Nobody is there any more who would wait for it.
             () = self.ending.begun_for(GRACE) => Err(NotOpened::Failed(Failure::TimedOut)),
         };
         match opened {
             Ok(opened) => {
-                self.connected(&target, &decision, opened.address);
-                Ok((target, opened))
+                self.connected(&target, judged, opened.address);
+                Ok((target, Opened { granted: judged.granted(), ..opened }))
             }
             Err(NotOpened::Refused { decision, found }) => {
-                Err(refused(Refusal::addresses(&target, &found, decision)))
+                let refusal = Refusal::addresses(&target, &found, decision);
+                self.refused(EventSource::Proxy, &refusal);
+                Err((target.to_string(), NotAllowed::Refused(refusal)))
             }
             Err(NotOpened::Failed(failure)) => Err((target.to_string(), NotAllowed::Failed(failure))),
         }
@@ -326,8 +430,12 @@ impl Server {
         self.report.refused(&self.judge().policy, source, refusal);
     }
 
-    fn connected(&self, target: &Target, decision: &Decision, address: Option<IpAddr>) {
-        self.report.connected(&self.judge().policy, target.to_string(), decision, address);
+    fn connected(&self, target: &Target, judged: &Judged, address: Option<IpAddr>) {
+        let item = target.to_string();
+        match judged.by {
+            By::Policy => self.report.connected(&self.judge().policy, item, &judged.decision, address),
+            By::Person => self.report.granted(item, address),
+        }
     }
 
     /// Who answers for the names of the outside.

@@ -1,5 +1,6 @@
 //! The proxy on loopback, without any namespace.
 
+mod asking;
 mod exchange;
 mod hostile;
 mod memory;

@@ -30,6 +30,7 @@ pub(in crate::cli) fn start(start: &SessionStart, screen: Screen) -> anyhow::Res
         start.log.as_deref(),
         &offered,
         &mut ProbedFiles,
+        None,
         screen,
     )?
     else {

@@ -1,6 +1,7 @@
 //! A start of a program: what was asked for, what it comes down to, and whether it is allowed.
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::cover::PROGRAM_DIRECTORIES;
@@ -9,10 +10,11 @@ use fence_compiler::world::{Spelling, World};
 use nix::errno::Errno;
 
 use super::known::Known;
-use super::place::{Found, Ground, Look, path_of, walk};
+use super::place::{Found, Ground, Look, Own, path_of, walk};
 use super::program::{Program, loaded, loaded_with};
 use super::settings::texts;
-use crate::launch::{Arbiter, Asked, Role};
+use super::watch::program_of;
+use crate::launch::{Arbiter, Asked, Role, Step};
 use crate::preflight::Refusal;
 
 /// How many scripts may be interpreters of one another, as in the kernel.
@@ -106,7 +108,12 @@ impl Judge<'_> {
     }
 
     /// Judges a start before it happens: the file that is named, and through scripts what is executed for it.
-    pub(super) fn plan(&mut self, ground: &Ground, given: Given) -> Result<Planned, Stopped> {
+    pub(super) fn plan(
+        &mut self,
+        ground: &Ground,
+        given: Given,
+        caller: Caller<'_>,
+    ) -> Result<Planned, Stopped> {
         self.read.clear();
         let Given { mut name, mut found, mut argv } = given;
         if argv.is_empty() {
@@ -118,15 +125,27 @@ impl Judge<'_> {
             if !found.is_file() {
                 return Err(Stopped::Failed(Errno::EACCES));
             }
-            let program = Program::of(&found)?;
-            self.ask(ground, role, called(ground, &name), &found, &argv)?;
+            let mut program = Program::of(&found)?;
+            let is_script = matches!(program, Program::Script { .. });
+            let asking = Caller { opened: is_script.then_some(name.as_slice()), ..caller };
+            let by = self.step(ground, role, called(ground, &name), &found, &argv, Some(asking))?;
+            if by == By::Person {
+                // It may have become another while they thought about it.
+                program = Program::of(&found)?;
+                if matches!(program, Program::Script { .. }) && !is_sealed(ground, &name, &found) {
+                    return Err(closed(
+                        &name,
+                        "a script is opened again, and this one can be exchanged before",
+                    ));
+                }
+            }
             match program {
                 Program::Other => {
                     self.loads(ground, &found)?;
                     return Ok(planned(&found, &argv));
                 }
                 Program::Loader => {
-                    self.through_loader(ground, &argv)?;
+                    self.through_loader(ground, &argv, Some(caller))?;
                     return Ok(planned(&found, &argv));
                 }
                 Program::Script { interpreter, argument } => {
@@ -153,20 +172,20 @@ impl Judge<'_> {
         self.read.clear();
         let named = walk(ground, name, Look::Plain).ok();
         if named.as_ref().is_some_and(|named| named.identity() == program.identity()) {
-            self.ask(ground, Role::Command, called(ground, name), program, argv)?;
+            self.step(ground, Role::Command, called(ground, name), program, argv, None)?;
         } else {
             let own = program.path.as_ref().map(|path| path.as_bytes().to_vec()).unwrap_or_default();
-            self.ask(ground, Role::Interpreter, own, program, argv)?;
+            self.step(ground, Role::Interpreter, own, program, argv, None)?;
             // What the kernel puts before the arguments of a script: its interpreter, and one argument at most.
             let at = argv.iter().skip(1).take(2).position(|word| word == name).map(|at| at + 1);
             let (Some(at), Some(script)) = (at, named) else {
                 return Err(closed(name, "what is executed is not what was asked for"));
             };
             let argv: Vec<Vec<u8>> = argv.iter().skip(at).cloned().collect();
-            self.ask(ground, Role::Command, called(ground, name), &script, &argv)?;
+            self.step(ground, Role::Command, called(ground, name), &script, &argv, None)?;
         }
         match Program::of(program)? {
-            Program::Loader => self.through_loader(ground, argv),
+            Program::Loader => self.through_loader(ground, argv, None),
             _ => self.loads(ground, program),
         }
     }
@@ -184,13 +203,18 @@ impl Judge<'_> {
 
     /// Judges what a loader is asked to run. It opens that itself, and later: only a file that cannot be exchanged
     /// meanwhile is known.
-    fn through_loader(&mut self, ground: &Ground, argv: &[Vec<u8>]) -> Result<(), Stopped> {
+    fn through_loader(
+        &mut self,
+        ground: &Ground,
+        argv: &[Vec<u8>],
+        caller: Option<Caller<'_>>,
+    ) -> Result<(), Stopped> {
         let Some((name, argv)) = loaded(argv) else { return Ok(()) };
         if !name.contains(&b'/') {
             return Err(closed(name, "a loader that looks for a program by its name may find any"));
         }
         let found = walk(ground, name, Look::Seals)?;
-        self.ask(ground, Role::Command, called(ground, name), &found, &argv)?;
+        self.step(ground, Role::Command, called(ground, name), &found, &argv, caller)?;
         if !found.sealed {
             return Err(closed(
                 name,
@@ -200,14 +224,17 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn ask(
+    /// Judges one step of a start. Before it is refused the person is asked about exactly this, where that is wanted and
+    /// somebody waits for it; what has become something else meanwhile is refused.
+    fn step(
         &mut self,
         ground: &Ground,
         role: Role,
         asked: Vec<u8>,
         found: &Found,
         argv: &[Vec<u8>],
-    ) -> Result<(), Stopped> {
+        caller: Option<Caller<'_>>,
+    ) -> Result<By, Stopped> {
         self.read.push(Read::of(found, &asked));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let start = Start {
@@ -215,23 +242,71 @@ impl Judge<'_> {
             resolved: found.path.clone(),
             argv: argv.iter().map(|word| text(word)).collect(),
         };
-        let mut question = Asked { start, role, links: found.links.clone() };
-        self.arbiter.judge(&question).map_err(Stopped::Refused)?;
-        let aliases = self.aliases(found);
-        if is_ssh(&question.start, &aliases)
-            && let Some(homes) = self.arbiter.homes()
+        let asked = Asked { start, role, links: found.links.clone() };
+        let refusals = self.refusals(ground, &asked, found);
+        let Some(first) = refusals.first() else { return Ok(By::Rules) };
+        if let Some(Caller { thread, lifeline, opened }) = caller
+            && opened.is_none_or(|name| is_sealed(ground, name, found))
         {
-            let settings = texts(ground, &homes).map_err(|why| refusal("ssh", b"ssh", &why))?;
-            self.arbiter.judge_ssh(&question.start.argv, &settings).map_err(Stopped::Refused)?;
-        }
-        for path in aliases {
-            if Some(&path) != found.path.as_ref() {
-                question.start.resolved = Some(path);
-                self.arbiter.judge(&question).map_err(Stopped::Refused)?;
+            let (process, program) = asking(thread);
+            let step = Step { file: found.path.as_ref(), argv, process, program };
+            if self.arbiter.ask(&refusals, &step, lifeline)
+                && self.refusals(ground, &asked, found) == refusals
+            {
+                return Ok(By::Person);
             }
         }
-        Ok(())
+        Err(Stopped::Refused(first.clone()))
     }
+
+    /// Everything that refuses a step.
+    fn refusals(&mut self, ground: &Ground, asked: &Asked, found: &Found) -> Vec<Refusal> {
+        let aliases = self.aliases(found);
+        let mut refusals: Vec<Refusal> = self.arbiter.judge(asked).err().into_iter().collect();
+        if is_ssh(&asked.start, &aliases)
+            && let Some(homes) = self.arbiter.homes()
+        {
+            match texts(ground, &homes) {
+                Ok(settings) => refusals.extend(self.arbiter.judge_ssh(&asked.start.argv, &settings)),
+                Err(why) => refusals.push(refusal("ssh", b"ssh", &why)),
+            }
+        }
+        for path in aliases.into_iter().filter(|path| Some(path) != found.path.as_ref()) {
+            let mut asked = asked.clone();
+            asked.start.resolved = Some(path);
+            refusals.extend(self.arbiter.judge(&asked).err());
+        }
+        refusals
+    }
+}
+
+/// Who lets a step happen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Rules,
+    Person,
+}
+
+/// Who waits for a start.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'a> {
+    /// The thread; none yet for the command itself.
+    pub(super) thread: Option<i32>,
+    /// Nobody waits any more when it can be read from.
+    pub(super) lifeline: BorrowedFd<'a>,
+    /// The name that a script's interpreter opens the file by, later: what a person is shown must be what that finds.
+    pub(super) opened: Option<&'a [u8]>,
+}
+
+/// Whether a name leads to this file whenever it is opened.
+fn is_sealed(ground: &Ground, name: &[u8], found: &Found) -> bool {
+    walk(ground, name, Look::Seals).is_ok_and(|again| again.sealed && again.identity() == found.identity())
+}
+
+/// The process of a thread, as its own namespace numbers it, and the program that it runs.
+pub(super) fn asking(thread: Option<i32>) -> (Option<u32>, Option<String>) {
+    let process = thread.and_then(|thread| Own::Thread(thread).numbers().ok()).map(|(process, _)| process);
+    (process, thread.map(|thread| String::from_utf8_lossy(&program_of(thread)).into_owned()))
 }
 
 fn is_of_the_system(path: &AbsolutePath) -> bool {
@@ -269,14 +344,14 @@ fn is_ssh(start: &Start, aliases: &[AbsolutePath]) -> bool {
 
 /// A refusal that no rule is the reason of.
 pub(super) fn closed(name: &[u8], why: &str) -> Stopped {
-    refusal("run", name, why)
+    Stopped::Refused(refusal("run", name, why))
 }
 
-fn refusal(action: &'static str, name: &[u8], why: &str) -> Stopped {
+fn refusal(action: &'static str, name: &[u8], why: &str) -> Refusal {
     let reason = Reason::AlwaysClosed(why.to_owned());
-    Stopped::Refused(Refusal {
+    Refusal {
         action,
         item: String::from_utf8_lossy(name).into_owned(),
         decision: Decision { verdict: Verdict::Denied, reason, assumptions: Vec::new() },
-    })
+    }
 }

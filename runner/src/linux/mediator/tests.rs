@@ -51,8 +51,8 @@ impl Arbiter for NoMarker {
         None
     }
 
-    fn judge_ssh(&self, _: &[String], _: &[String]) -> Result<(), Refusal> {
-        Ok(())
+    fn judge_ssh(&self, _: &[String], _: &[String]) -> Vec<Refusal> {
+        Vec::new()
     }
 
     fn ways(&self) -> Ways {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -13,13 +13,14 @@ use super::kinds::Kinds;
 use super::memory::Memory;
 use super::observe::{Observer, Outcome};
 use super::place::{Found, Ground, Look, Own, know, process_of, walk};
-use super::start::{Given, Judge, Planned, Stopped, closed};
+use super::start::{Caller, Given, Judge, Planned, Stopped, asking, closed};
 use crate::launch::{self, Refused};
 use crate::linux::sys::notice::{self, Answer, Notice};
 use crate::linux::sys::process::{self, Readable};
 use crate::linux::sys::request::Request;
 use crate::linux::sys::socket;
 use crate::linux::sys::trace::{self, Stop};
+use crate::preflight::Refusal;
 
 /// What the mediator waits for.
 pub(super) struct Ends {
@@ -285,14 +286,15 @@ impl<'a> Watch<'a> {
                 let name = command.program.as_bytes().to_vec();
                 let found = walk(&ground, &name, Look::Plain)?;
                 let argv = command.argv.iter().map(|word| word.as_bytes().to_vec()).collect();
-                self.judge.plan(&ground, Given { name, found, argv })
+                let caller = Caller { thread: None, lifeline: self.ends.lifeline.as_fd(), opened: None };
+                self.judge.plan(&ground, Given { name, found, argv }, caller)
             },
         );
         match judged {
             // What lies only inside, or nowhere, the kernel finds or does not.
             Ok(_) | Err(Stopped::Failed(_)) => Answer::GoOn,
             Err(Stopped::Refused(refusal)) => {
-                self.judge.arbiter.refused(Refused { refusal, process: None, program: None });
+                self.judge.arbiter.refused(refused(refusal, None));
                 Answer::Fail(Errno::EACCES)
             }
         }
@@ -341,7 +343,8 @@ impl<'a> Watch<'a> {
                 Given { name, found, argv }
             }
         };
-        let planned = self.judge.plan(&ground, given)?;
+        let caller = Caller { thread: Some(thread), lifeline: self.ends.lifeline.as_fd(), opened: None };
+        let planned = self.judge.plan(&ground, given, caller)?;
         self.ask_to_read(thread, || notice::waits(notice.listener, notice.id))?;
         Ok(planned)
     }
@@ -356,6 +359,10 @@ impl<'a> Watch<'a> {
 
     /// Holds a thread whose start is allowed, so that it stops when that has happened.
     fn let_through(&mut self, notice: Notice, planned: Planned) -> Answer {
+        if !notice::waits(notice.listener, notice.id) {
+            // The person may have thought about it for long: the number may be another's by now.
+            return Answer::Fail(Errno::ESRCH);
+        }
         match trace::hold(notice.thread) {
             Ok(()) => {
                 self.held.insert(notice.thread, planned);
@@ -374,9 +381,7 @@ impl<'a> Watch<'a> {
         match stopped {
             Stopped::Failed(errno) => Answer::Fail(errno),
             Stopped::Refused(refusal) => {
-                let process = Own::Thread(thread).numbers().ok().map(|(process, _)| process);
-                let program = String::from_utf8_lossy(&program_of(thread)).into_owned();
-                self.judge.arbiter.refused(Refused { refusal, process, program: Some(program) });
+                self.judge.arbiter.refused(refused(refusal, Some(thread)));
                 Answer::Fail(Errno::EACCES)
             }
         }
@@ -457,6 +462,12 @@ fn name_executed(process: i32) -> Result<Vec<u8>, Errno> {
         }
     }
     Err(Errno::ENOENT)
+}
+
+/// A refusal, and whose start it was: the command's own, or one that a thread asks for.
+fn refused(refusal: Refusal, thread: Option<i32>) -> Refused {
+    let (process, program) = asking(thread);
+    Refused { refusal, process, program }
 }
 
 /// The program that a thread's process runs.

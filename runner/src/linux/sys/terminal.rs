@@ -1,7 +1,7 @@
 //! Pseudo-terminals.
 
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
@@ -75,13 +75,45 @@ pub(in crate::linux) fn take_control(terminal: RawFd) -> Result<(), Errno> {
     check(unsafe { libc::ioctl(terminal, libc::TIOCSCTTY, 0) }.into()).map(drop)
 }
 
+/// Which of the standard descriptors a program gets a terminal for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::linux) enum Standard {
+    /// Each.
+    All,
+    /// Those that are terminals.
+    Terminals,
+}
+
+/// Has a program get these descriptors, which are closed in every other that is started.
+pub(in crate::linux) fn hand_on(command: &mut Command, descriptors: Vec<RawFd>) {
+    // SAFETY: only system calls are made, on numbers.
+    unsafe {
+        command.pre_exec(move || {
+            for descriptor in &descriptors {
+                check(libc::fcntl(*descriptor, libc::F_SETFD, 0).into())?;
+            }
+            Ok(())
+        });
+    }
+}
+
 /// Starts a program in a session of its own, with this terminal for its controlling one and its standard descriptors. It
 /// ends with the thread that starts it.
-pub(in crate::linux) fn spawn(mut command: Command, terminal: OwnedFd) -> io::Result<Child> {
-    command
-        .stdin(Stdio::from(terminal.try_clone()?))
-        .stdout(Stdio::from(terminal.try_clone()?))
-        .stderr(terminal);
+pub(in crate::linux) fn spawn(
+    mut command: Command,
+    terminal: OwnedFd,
+    standard: Standard,
+) -> io::Result<Child> {
+    let gets = |number| standard == Standard::All || Size::of(number).is_some();
+    if gets(0) {
+        command.stdin(Stdio::from(terminal.try_clone()?));
+    }
+    if gets(1) {
+        command.stdout(Stdio::from(terminal.try_clone()?));
+    }
+    if gets(2) {
+        command.stderr(Stdio::from(terminal.try_clone()?));
+    }
     let parent = std::process::id();
     // SAFETY: only system calls are made.
     unsafe {
@@ -92,7 +124,7 @@ pub(in crate::linux) fn spawn(mut command: Command, terminal: OwnedFd) -> io::Re
                 return Err(Errno::ESRCH.into());
             }
             super::process::new_session()?;
-            Ok(take_control(0)?)
+            Ok(take_control(terminal.as_raw_fd())?)
         });
     }
     command.spawn()
@@ -129,7 +161,7 @@ mod tests {
         let (outer, inner) = make(Size::USUAL).unwrap();
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "read x < /dev/tty; test \"$x\" = typed && exit 7"]);
-        let mut child = spawn(command, owned(inner)).unwrap();
+        let mut child = spawn(command, owned(inner), Standard::All).unwrap();
         let ended = watch(&child).unwrap();
         super::super::write(outer, b"typed\r").unwrap();
         let wait = super::super::process::wait_readable([std::os::fd::AsRawFd::as_raw_fd(&ended)], 20_000);

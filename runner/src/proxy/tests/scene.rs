@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use fence_compiler::pattern::PortRange;
 use fence_compiler::plan::{JudgedNetwork, NameBlock, PROXY, RESOLVER};
@@ -53,6 +55,8 @@ pub(super) struct Given<'a> {
     pub(super) hosts: &'a [(&'a str, &'a str)],
     pub(super) nameserver: Option<SocketAddr>,
     pub(super) environment: &'a [(&'a str, &'a str)],
+    /// Where the person is asked.
+    pub(super) asks: Option<OwnedFd>,
 }
 
 impl Scene {
@@ -83,9 +87,12 @@ impl Scene {
             callers,
             trusted: Trusted::OfTheHost,
             credential: None,
+            asks: given.asks.map(Arc::new),
         };
         let nameservers = given.nameserver.into_iter().collect();
-        let server = Rc::new(Server::new(setting, Source::Table(hosts, nameservers)));
+        let server = Rc::new(Server::new(setting, Source::Table(hosts, nameservers)).unwrap());
+        let heard = server.clone();
+        tokio::task::spawn_local(async move { heard.hear().await });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let told = Rc::new(Told(Cell::new(SocketAddr::V4(PROXY))));
@@ -118,7 +125,7 @@ impl Scene {
     /// A connection to the address inside of a name.
     pub(super) async fn to_name(&self, name: &str, port: u16) -> TcpStream {
         let name = fence_compiler::pattern::DomainName::new(name).unwrap();
-        let ports = self.server.judge().ports(&name);
+        let ports = self.server.askable(&name).unwrap_or_else(|| self.server.judge().ports(&name));
         let address = self.server.names.borrow_mut().address(&name, &ports).unwrap();
         self.to((address, port).into()).await
     }
