@@ -59,10 +59,8 @@ impl Terminal {
                     thread::sleep(Duration::from_millis(10));
                     continue;
                 }
-                let mut waited = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
-                match poll(&mut waited, 50_u8) {
-                    Ok(0) => continue,
-                    _ => drop(waited),
+                if poll(&mut [PollFd::new(output.as_fd(), PollFlags::POLLIN)], 50_u8) == Ok(0) {
+                    continue;
                 }
                 let Ok(count @ 1..) = output.read(&mut buffer) else { break };
                 let mut shown = store.lock().unwrap();

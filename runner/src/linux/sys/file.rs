@@ -215,8 +215,7 @@ pub(in crate::linux) fn take(
 /// Has what happens to what a path leads to told by a watcher, and yields by which number.
 pub(in crate::linux) fn watch(watcher: RawFd, path: &CStr, mask: u32) -> Result<i32, Errno> {
     // SAFETY: the path is NUL-terminated.
-    let number = check(unsafe { libc::inotify_add_watch(watcher, path.as_ptr(), mask) }.into())?;
-    i32::try_from(number).map_err(|_| Errno::EOVERFLOW)
+    check(unsafe { libc::inotify_add_watch(watcher, path.as_ptr(), mask) }.into())
 }
 
 /// Has a watcher tell no more of what it knows by a number.
