@@ -348,7 +348,7 @@ def main():
     parser.add_argument("--shard", default="0/1", help="each N-th mutant that is left, from the K-th on")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("files", nargs="*", default=FILES, help="below compiler/src")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     sys.setrecursionlimit(10_000)
     work = Work(asked.work, asked.files)
     work.report(*work.ask(asked.shard, asked.jobs))
