@@ -196,11 +196,11 @@ impl<'a> Judge<'a> {
             _ if shows_sockets => true,
             _ => region.reached.has(action) || self.private(region).is_some_and(|rights| rights.has(action)),
         };
-        let told = action == PathAction::Read && region.at.components().next() == Some(b"proc");
-        if !reached && !told {
+        let always_there = action == PathAction::Read && region.at.components().next() == Some(b"proc");
+        if !reached && !always_there {
             return Some(Outcome::Exact(Mechanism::Absence));
         }
-        if self.tree.holder == Holder::Landlock && !told {
+        if self.tree.holder == Holder::Landlock && !always_there {
             return Some(Outcome::Exact(Mechanism::Landlock));
         }
         // Whoever serves outside binds sockets when they like, also where nobody inside writes.
@@ -222,7 +222,7 @@ impl<'a> Judge<'a> {
             }
             Surface::Private(rights) if rights.has(action) && !is_visible(region) => Outcome::Weaker(PRIVATE),
             Surface::Mask(Footing::Loose) | Surface::Passage(Footing::Loose) => Outcome::Weaker(REPLACED),
-            Surface::Fixed if told => Outcome::Weaker(ALWAYS_THERE),
+            Surface::Fixed if always_there => Outcome::Weaker(ALWAYS_THERE),
             Surface::Bare | Surface::Private(_) if is_visible(region) => Outcome::Exact(Mechanism::Mount),
             Surface::Mask(_) | Surface::Passage(_) => Outcome::Exact(Mechanism::Mount),
             Surface::Bare | Surface::Private(_) | Surface::Fixed => Outcome::Exact(Mechanism::Absence),

@@ -159,51 +159,35 @@ impl Event {
             Reason::AlwaysClosed(what) => (Vec::new(), Some(format!("closed always: {what}"))),
             Reason::AlwaysOpen(what) => (Vec::new(), Some(format!("open always: {what}"))),
         };
-        Event {
-            event: EVENT_VERSION,
-            time: Timestamp::now(),
-            source,
-            action: action.to_owned(),
-            item: short(item),
-            verdict,
-            rules,
-            reason,
-            address: None,
-            pid: None,
-            program: None,
-        }
+        Event { rules, reason, ..Event::now(source, action, short(item), verdict) }
     }
 
     /// Makes the event of something that the policy refuses and the person has allowed.
     #[must_use]
     pub fn granted(source: EventSource, action: &str, item: String) -> Event {
-        Event {
-            event: EVENT_VERSION,
-            time: Timestamp::now(),
-            source,
-            action: action.to_owned(),
-            item: short(item),
-            verdict: Verdict::Allowed,
-            rules: Vec::new(),
-            reason: Some("allowed by the person at the terminal".to_owned()),
-            address: None,
-            pid: None,
-            program: None,
-        }
+        let reason = Some("allowed by the person at the terminal".to_owned());
+        Event { reason, ..Event::now(source, action, short(item), Verdict::Allowed) }
     }
 
     /// Tells that there were more refusals than are told one by one.
     #[must_use]
     pub fn further(source: EventSource, refusals: u64) -> Event {
+        let reason = Some("too many different ones to tell each".to_owned());
+        let item = format!("{refusals} times more");
+        Event { reason, ..Event::now(source, "anything", item, Verdict::Denied) }
+    }
+
+    /// An event of now, of which nothing more is known.
+    fn now(source: EventSource, action: &str, item: String, verdict: Verdict) -> Event {
         Event {
             event: EVENT_VERSION,
             time: Timestamp::now(),
             source,
-            action: "anything".to_owned(),
-            item: format!("{refusals} times more"),
-            verdict: Verdict::Denied,
+            action: action.to_owned(),
+            item,
+            verdict,
             rules: Vec::new(),
-            reason: Some("too many different ones to tell each".to_owned()),
+            reason: None,
             address: None,
             pid: None,
             program: None,

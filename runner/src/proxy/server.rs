@@ -331,13 +331,16 @@ impl Server {
         purpose: Purpose,
     ) -> Result<(Target, Opened), (String, NotAllowed)> {
         let item = target.to_string();
-        let refused = |refusal: Box<Refusal>| {
-            self.refused(EventSource::Proxy, &refusal);
-            (item.clone(), NotAllowed::Refused(refusal))
-        };
+        let refused = |refusal| self.not_allowed(item.clone(), refusal);
         let target = self.translated(target).map_err(refused)?;
         let judged = self.judged(&target).await.map_err(refused)?;
         self.open_by(&judged, target, purpose).await
+    }
+
+    /// Tells that a connection is refused.
+    fn not_allowed(&self, item: String, refusal: Box<Refusal>) -> (String, NotAllowed) {
+        self.refused(EventSource::Proxy, &refusal);
+        (item, NotAllowed::Refused(refusal))
     }
 
     /// Decides about a connection; where it would be refused, by asking the person, if that is wanted.
@@ -398,8 +401,7 @@ impl Server {
             }
             Err(NotOpened::Refused { decision, found }) => {
                 let refusal = Refusal::addresses(&target, &found, decision);
-                self.refused(EventSource::Proxy, &refusal);
-                Err((target.to_string(), NotAllowed::Refused(refusal)))
+                Err(self.not_allowed(target.to_string(), refusal))
             }
             Err(NotOpened::Failed(failure)) => Err((target.to_string(), NotAllowed::Failed(failure))),
         }

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use fence_compiler::policy::PathAction;
 use nix::errno::Errno;
 
-use super::ground::{Last, Object, Place, Reached};
+use super::ground::{Object, Place};
 use super::request::{Change, What};
 use super::{Act, Caller, Done, No, refused};
 use crate::linux::sys::file;
@@ -22,18 +22,7 @@ impl Caller<'_> {
                 object
             }
             What::Path(named, last) => {
-                let object = match self.locate(&named, last)? {
-                    Reached::Object(object) => Ok(object),
-                    Reached::Name(spot) => match self.tree.object(spot, last) {
-                        Err(Errno::ELOOP) if last == Last::Followed => {
-                            match self.tree.locate_slowly(self.notice.thread, &named, last)? {
-                                Reached::Object(object) => Ok(object),
-                                Reached::Name(spot) => self.tree.object(spot, last),
-                            }
-                        }
-                        object => object,
-                    },
-                }?;
+                let object = self.object(&named, last)?;
                 if object.place == Place::Outside {
                     return Err(No::Failed(Errno::EACCES));
                 }

@@ -6,7 +6,7 @@ use fence_compiler::policy::PathAction;
 use fence_compiler::question::Reason;
 use nix::errno::Errno;
 
-use super::ground::{Last, Named, Object, Place, Reached, own_path};
+use super::ground::{Last, Object, Place, own_path};
 use super::request::socket_path;
 use super::{Act, Caller, Done, No};
 use crate::linux::sys::connection::{self, Kind};
@@ -61,26 +61,12 @@ impl Caller<'_> {
         if address.len() > LONGEST {
             return Err(No::Failed(Errno::EINVAL));
         }
-        let object = self.object(&named)?;
+        let object = self.object(&named, Last::Followed)?;
         let status = file::status(object.file.as_raw_fd(), c"")?;
         self.ask_socket(&object, &status)?;
         let own = own_path(object.file.as_raw_fd());
         let address = [address.get(..FAMILY).unwrap_or_default(), own.to_bytes_with_nul()].concat();
         Ok(Target { address, file: Some(object.file) })
-    }
-
-    /// Opens what a path leads to, for nothing but to know it.
-    pub(super) fn object(&self, named: &Named) -> Result<Object, Errno> {
-        let followed = |reached| match reached {
-            Reached::Object(object) => Ok(object),
-            Reached::Name(spot) => self.tree.object(spot, Last::Followed),
-        };
-        match followed(self.locate(named, Last::Followed)?) {
-            Err(Errno::ELOOP) => {
-                followed(self.tree.locate_slowly(self.notice.thread, named, Last::Followed)?)
-            }
-            object => object,
-        }
     }
 
     /// Whether something may go to what lies there: the sandbox's own sockets are open always.

@@ -302,7 +302,7 @@ impl Tree {
         let mut rest = components(path);
         let mut slash = path.ends_with(b"/");
         let mut spellings: Vec<AbsolutePath> =
-            path_of(&*at).map(|from| with(from, &rest)).into_iter().collect();
+            path_of(&*at).map(|from| with(&from, &rest)).into_iter().collect();
         let mut followed = 0;
         while let Some(name) = rest.pop() {
             match name.as_slice() {
@@ -352,7 +352,7 @@ impl Tree {
                     }
                     let (file, flags) = self.behind(thread, own, &at, here, &name)?;
                     // It leads to what it stands for, not to a path: what was written so far names nothing of that.
-                    spellings = path_of(&file).map(|from| with(from, &rest)).into_iter().collect();
+                    spellings = path_of(&file).map(|from| with(&from, &rest)).into_iter().collect();
                     if rest.iter().all(|name| name == b".") {
                         let status = file::status(file.as_raw_fd(), c"")?;
                         let place = self.place(&file, &status);
@@ -368,7 +368,7 @@ impl Tree {
             if is_last {
                 slash |= target.ends_with(b"/");
             }
-            spellings.extend(here.map(|here| with(here.join(&name), &rest)));
+            spellings.extend(here.map(|here| with(&here.join(&name), &rest)));
             if target.first() == Some(&b'/') {
                 at = Rc::clone(&self.root);
             }
@@ -423,14 +423,14 @@ const WALK: How =
     How { flags: libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC, mode: 0, resolve: NO_LINKS };
 
 /// The names of a path, the first one last.
-fn components(path: &[u8]) -> Vec<Vec<u8>> {
+pub(in crate::linux::mediator) fn components(path: &[u8]) -> Vec<Vec<u8>> {
     path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).rev().map(<[u8]>::to_vec).collect()
 }
 
 /// A path with the names that are still to be walked, up to the first `..`.
-fn with(path: AbsolutePath, rest: &[Vec<u8>]) -> AbsolutePath {
+pub(in crate::linux::mediator) fn with(path: &AbsolutePath, rest: &[Vec<u8>]) -> AbsolutePath {
     let names = rest.iter().rev().take_while(|name| *name != b"..").filter(|name| *name != b".");
-    names.fold(path, |path, name| path.join(name))
+    path.join_all(names.map(Vec::as_slice))
 }
 
 /// The path of what a descriptor stands for, as [`path_of`] tells it; none for what never had one.

@@ -38,7 +38,7 @@ use nix::errno::Errno;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use self::calls::{Call, Opens};
-use self::ground::{Last, Named, Reached, Spot, Tree};
+use self::ground::{Last, Named, Object, Reached, Spot, Tree};
 use self::request::Request;
 use self::rules::Rules;
 use self::sockets::Sockets;
@@ -306,6 +306,21 @@ impl Caller<'_> {
 
     fn locate(&self, named: &Named, last: Last) -> Result<Reached, Errno> {
         self.tree.locate(self.notice.thread, named, last)
+    }
+
+    /// Opens what a path leads to, for nothing but to know it.
+    fn object(&self, named: &Named, last: Last) -> Result<Object, Errno> {
+        let opened = |reached| match reached {
+            Reached::Object(object) => Ok(object),
+            Reached::Name(spot) => self.tree.object(spot, last),
+        };
+        match opened(self.locate(named, last)?) {
+            // It may be a link, which leads to something else than its own name says.
+            Err(Errno::ELOOP) if last == Last::Followed => {
+                opened(self.tree.locate_slowly(self.notice.thread, named, last)?)
+            }
+            object => object,
+        }
     }
 
     /// Whether what was read of the caller is still the caller's.

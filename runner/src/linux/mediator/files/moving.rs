@@ -231,18 +231,7 @@ impl Caller<'_> {
         let object = if from.path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
             self.tree.described(thread, from.directory)?
         } else {
-            match self.locate(from, last)? {
-                Reached::Object(object) => object,
-                Reached::Name(spot) => match self.tree.object(spot, last) {
-                    Err(Errno::ELOOP) if last == Last::Followed => {
-                        match self.tree.locate_slowly(thread, from, last)? {
-                            Reached::Object(object) => object,
-                            Reached::Name(spot) => self.tree.object(spot, last)?,
-                        }
-                    }
-                    object => object?,
-                },
-            }
+            self.object(from, last)?
         };
         let Reached::Name(to) = self.locate(to, Last::Kept)? else {
             return Err(No::Failed(Errno::EEXIST));

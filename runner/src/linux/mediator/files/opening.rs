@@ -266,7 +266,7 @@ impl Caller<'_> {
 
     /// Opens a file without a name in a directory.
     fn open_nameless(&mut self, named: &Named, intent: Intent) -> Result<Done, No> {
-        let object = self.object(named)?;
+        let object = self.object(named, Last::Followed)?;
         let Place::Inside(path) = &object.place else { return Err(No::Failed(Errno::EACCES)) };
         self.ask_again(&object, path, intent)?;
         self.take_mask()?;

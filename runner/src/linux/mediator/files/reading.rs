@@ -8,7 +8,7 @@ use fence_compiler::question::Reason;
 use nix::errno::Errno;
 
 use super::calls::Opens;
-use super::ground::{Last, Named, Object, Place, Reached, told_path};
+use super::ground::{Last, Named, Object, Place, told_path};
 use super::kernel::{Telling, telling};
 use super::{Act, Caller, Done, Files, No, inside, refused};
 use crate::launch::Arbiter;
@@ -73,13 +73,13 @@ impl Caller<'_> {
             }
             Telling::System => !changes,
         };
-        if told && self.opens == Opens::All { Ok(()) } else { Err(No::Failed(Errno::EACCES)) }
+        if told && self.judges_reads() { Ok(()) } else { Err(No::Failed(Errno::EACCES)) }
     }
 
     /// Whether something that lost the name which it was opened by may be read: nobody can tell what that was, so only by a
     /// descriptor with which it can be read anyway.
     pub(super) fn ask_lost(&self, object: &Object, status: &Status) -> Result<(), No> {
-        if self.opens == Opens::Writing || !self.tree.holds(status) {
+        if !self.judges_reads() || !self.tree.holds(status) {
             return Ok(());
         }
         let lost = match &object.place {
@@ -116,18 +116,7 @@ impl Caller<'_> {
 
     /// Has what happens to something told: that asks to read it.
     pub(super) fn watch(&mut self, watcher: i32, named: &Named, last: Last, mask: u32) -> Result<Done, No> {
-        let object = match self.locate(named, last)? {
-            Reached::Object(object) => object,
-            Reached::Name(spot) => match self.tree.object(spot, last) {
-                Err(Errno::ELOOP) if last == Last::Followed => {
-                    match self.tree.locate_slowly(self.notice.thread, named, last)? {
-                        Reached::Object(object) => object,
-                        Reached::Name(spot) => self.tree.object(spot, last)?,
-                    }
-                }
-                object => object?,
-            },
-        };
+        let object = self.object(named, last)?;
         let status = file::status(object.file.as_raw_fd(), c"")?;
         self.ask_lost(&object, &status)?;
         let Place::Inside(path) = &object.place else { return Err(No::Failed(Errno::EACCES)) };

@@ -17,7 +17,7 @@ use nix::unistd::{AccessFlags, access};
 use super::asked::{Deed, Missing};
 use super::host;
 use crate::launch::Arbiter;
-use crate::linux::mediator::files::ground::{Last, Named, Tree};
+use crate::linux::mediator::files::ground::{Last, Named, Tree, components, with};
 use crate::linux::mediator::files::rules::Rules;
 use crate::linux::mediator::place::{MOST_LINKS, kind, know};
 use crate::linux::sys::file;
@@ -264,15 +264,4 @@ fn below(path: &AbsolutePath) -> Result<CString, Errno> {
 fn told(link: &str) -> Result<AbsolutePath, Errno> {
     let text = readlinkat(AT_FDCWD, link)?;
     AbsolutePath::new(text.as_bytes()).ok_or(Errno::ENOENT)
-}
-
-/// The names of a path, the first one last.
-fn components(path: &[u8]) -> Vec<Vec<u8>> {
-    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).rev().map(<[u8]>::to_vec).collect()
-}
-
-/// A path with the names that are still to be walked, up to the first `..`.
-fn with(path: &AbsolutePath, rest: &[Vec<u8>]) -> AbsolutePath {
-    let names = rest.iter().rev().take_while(|name| *name != b"..").filter(|name| *name != b".");
-    names.fold(path.clone(), |path, name| path.join(name))
 }
