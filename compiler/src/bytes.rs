@@ -107,11 +107,12 @@ impl AbsolutePath {
     /// Whether it is the other path or lies beneath it.
     #[must_use]
     pub fn is_within(&self, above: &AbsolutePath) -> bool {
-        above.is_root()
-            || self
-                .0
-                .strip_prefix(above.as_bytes())
-                .is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
+        above.is_root() || self.is_at_or_below(&above.0)
+    }
+
+    /// The same for a place that the language names itself: a normalised path, but not `/`.
+    pub(crate) fn is_at_or_below(&self, place: &[u8]) -> bool {
+        self.0.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
     }
 
     /// As text for a person or a document: what is not UTF-8, control characters and `\` come as `\xHH`.

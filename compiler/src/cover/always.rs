@@ -26,8 +26,8 @@ pub(crate) fn always_closed(world: &World, asked: &PathAsked<'_>) -> Option<&'st
 
 /// Whether one of the paths it leads to lies strictly below a directory.
 pub(crate) fn is_below(asked: &PathAsked<'_>, directory: &str) -> bool {
-    AbsolutePath::new(directory.as_bytes())
-        .is_some_and(|above| asked.objects().iter().any(|path| *path != above && path.is_within(&above)))
+    let above = directory.as_bytes();
+    asked.objects().iter().any(|path| path.as_bytes() != above && path.is_at_or_below(above))
 }
 
 /// What stands below `/dev` in every sandbox.
@@ -52,18 +52,15 @@ pub(crate) fn is_open_device(asked: &PathAsked<'_>, action: PathAction) -> bool 
     matches!(action, PathAction::Read | PathAction::Write | PathAction::Device)
         && asked.objects().iter().all(|path| {
             (action == PathAction::Read && path.as_bytes() == b"/dev")
-                || OPEN_DEVICES
-                    .iter()
-                    .any(|open| AbsolutePath::new(open.as_bytes()).is_some_and(|open| path.is_within(&open)))
+                || OPEN_DEVICES.iter().any(|open| path.is_at_or_below(open.as_bytes()))
         })
 }
 
 /// Whether it is what `/proc` shows, which inside is about the sandbox's own processes.
 pub(crate) fn is_own_process(world: &World, asked: &PathAsked<'_>, action: PathAction) -> bool {
-    let proc = AbsolutePath::new(b"/proc");
     action == PathAction::Read
         && world.platform == Platform::Linux
-        && proc.is_some_and(|proc| asked.objects().iter().all(|path| path.is_within(&proc)))
+        && asked.objects().iter().all(|path| path.is_at_or_below(b"/proc"))
 }
 
 /// Calls that no rule opens, and those that are open as long as no rule closes them.

@@ -22,6 +22,7 @@ use super::remedy::remedy;
 use super::run::Prepared;
 use crate::asking::{self, Answer, Asker};
 use crate::audit::{Event, EventSource, LogError, MOST, REPEATS, Told, visible};
+use crate::host::listing;
 use crate::launch::{Arbiter, Asked, Links, Observed, Refused, Role, Seen, Step, Ways};
 use crate::preflight::{self, Refusal, ssh, told, world};
 use crate::proxy::{self, Summary};
@@ -154,7 +155,7 @@ impl<'a> Starts<'a> {
     }
 
     /// The directories where programs are looked for.
-    fn directories(&self) -> Vec<PathBuf> {
+    fn directories(&self) -> Vec<Directory> {
         let path = self.prepared.host.environment.get("PATH").map(String::as_str).unwrap_or_default();
         let named = path.split(':').filter(|directory| directory.starts_with('/'));
         let system = fence_compiler::cover::PROGRAM_DIRECTORIES.iter().copied();
@@ -162,7 +163,24 @@ impl<'a> Starts<'a> {
             named.chain(system).filter_map(|directory| Path::new(directory).canonicalize().ok()).collect();
         directories.sort_unstable();
         directories.dedup();
-        directories
+        directories.into_iter().map(|path| Directory { names: listing(&path), path }).collect()
+    }
+}
+
+/// A directory where programs are looked for.
+struct Directory {
+    path: PathBuf,
+    /// What is in it, sorted, where that is little: one look instead of one for each name that rules close.
+    names: Option<Vec<Vec<u8>>>,
+}
+
+impl Directory {
+    /// The program of a name, where it is there and counts under any name.
+    fn program(&self, name: &str) -> Option<AbsolutePath> {
+        let lacks = |names: &Vec<Vec<u8>>| {
+            names.binary_search_by(|known| known.as_slice().cmp(name.as_bytes())).is_err()
+        };
+        if self.names.as_ref().is_some_and(lacks) { None } else { program(&self.path.join(name)) }
     }
 }
 
@@ -194,7 +212,7 @@ impl Arbiter for Starts<'_> {
             }
         }
         if self.ssh == Ssh::Judged {
-            found.extend(directories.iter().filter_map(|directory| program(&directory.join("ssh"))));
+            found.extend(directories.iter().filter_map(|directory| directory.program("ssh")));
         }
         found.sort_unstable();
         found.dedup();
@@ -383,13 +401,13 @@ fn unclear(item: String, why: String) -> Refusal {
 }
 
 /// The programs of a name, or of the names that a pattern matches.
-fn named(directories: &[PathBuf], name: &NamePattern) -> Vec<AbsolutePath> {
+fn named(directories: &[Directory], name: &NamePattern) -> Vec<AbsolutePath> {
     let mut found = Vec::new();
     for directory in directories {
         match name.0.as_literal() {
-            Some(name) => found.extend(program(&directory.join(name))),
+            Some(name) => found.extend(directory.program(name)),
             None => {
-                let names = std::fs::read_dir(directory).into_iter().flatten().flatten();
+                let names = std::fs::read_dir(&directory.path).into_iter().flatten().flatten();
                 for entry in names.filter(|entry| name.0.matches(entry.file_name().as_bytes())) {
                     found.extend(program(&entry.path()));
                 }

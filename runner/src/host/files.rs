@@ -45,7 +45,7 @@ impl Files for ProbedFiles {
 /// That holds on the common file systems, unless a directory on one of them takes names in any case (`chattr +F`).
 /// Others find what they do not list: automounters, servers, Windows.
 #[cfg(target_os = "linux")]
-fn listing(directory: &Path) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn listing(directory: &Path) -> Option<Vec<Vec<u8>>> {
     use nix::sys::statfs::{
         BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC, statfs,
     };
@@ -78,7 +78,7 @@ fn listing(directory: &Path) -> Option<Vec<Vec<u8>>> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn listing(_: &Path) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn listing(_: &Path) -> Option<Vec<Vec<u8>>> {
     None
 }
 

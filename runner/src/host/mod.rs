@@ -17,6 +17,7 @@ mod person;
 pub use features::features;
 #[cfg(target_os = "linux")]
 pub(crate) use features::landlock_abi;
+pub(crate) use files::listing;
 pub use files::{ProbedFiles, read_entry};
 pub use git::{Repository, repository};
 pub use named::named_variables;
