@@ -114,6 +114,9 @@ fn by(backend: Backend, case: &str, differences: &[Difference]) -> String {
     else {
         return "holds".to_owned();
     };
+    if let Some(before) = difference.before_landlock {
+        return format!("holds; before version {before} of Landlock see ({number})");
+    }
     match difference.then {
         Then::DoesNotStart => format!("does not start ({number})"),
         Then::Differs => format!("differs ({number})"),

@@ -65,10 +65,22 @@ pub struct Difference {
     /// For whom; for everybody if nobody is said.
     #[serde(default = "super::case::everybody", rename = "as")]
     pub persons: Vec<String>,
+    /// Only on a host whose version of Landlock is below this; on every host if none is said.
+    #[serde(default)]
+    pub before_landlock: Option<u32>,
     /// The mechanism that is missing there, as a sentence.
     pub because: String,
     /// Their names, with those of their groups: `group::name`.
     pub cases: Vec<String>,
+}
+
+impl Difference {
+    /// Whether it is one on this host.
+    pub fn is_here(&self) -> bool {
+        // SAFETY: with this flag no memory is passed, and a number is all that comes back.
+        let version = || unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0, 0, 1) };
+        self.before_landlock.is_none_or(|before| version() < before.into())
+    }
 }
 
 /// What a case comes to with a backend that is not fence's own.

@@ -111,7 +111,7 @@ impl Suite {
                     {
                         let (ground, shared, someone) = (self.ground.clone(), group.clone(), person.clone());
                         let then = difference
-                            .filter(|one| one.persons.iter().any(|role| role == person.role))
+                            .filter(|one| one.is_here() && one.persons.iter().any(|role| role == person.role))
                             .map(|one| one.then);
                         let name = format!("{name}, by {}", backend.name());
                         self.add_needing(&name, &person, &needs, move || {
