@@ -12,6 +12,8 @@
  *   probe connect-race TRIES PATH       connects and sends, so often, to an address that becomes PATH and one of its own in turn
  *   probe swap-race TRIES PATH          sends to PATH, so often, on a descriptor that is a stream and a datagram socket in turn
  *   probe share-race TRIES PATH         the same, where another process that shares the descriptors puts them there
+ *   probe tcp-race TRIES PORT OTHER     connects, so often, to a port of 127.0.0.1 that becomes PORT and OTHER in turn, on a descriptor that is
+ *                                       a TCP socket and one end of a pair in turn; whether OTHER was reached
  *   probe mkdirs TRIES DIRECTORY        makes so many directories there under a timer, each once
  *   probe signal-self                   dies of SIGSEGV
  *
@@ -24,6 +26,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -365,6 +368,46 @@ static int swap_race(char **words, int shared) {
     return 0;
 }
 
+static struct sockaddr_in meant;
+static in_port_t ports[2];
+static volatile int exchanged[2];
+
+static void *exchange_all(void *unused) {
+    (void)unused;
+    for (unsigned turn = 0;; turn++) {
+        meant.sin_port = ports[turn % 2];
+        if (turn % 3 == 0) dup2(exchanged[turn % 2], 50);
+        for (volatile unsigned wait = 0; wait < turn % 3000; wait++);
+    }
+    return NULL;
+}
+
+static int tcp_race(char **words) {
+    int tries = tries_of(words[0]), pair[2], answered = 0, refused = 0, reached = 0;
+    pthread_t thread;
+    for (int i = 0; i < 2; i++) ports[i] = htons(atoi(words[1 + i]));
+    meant.sin_family = AF_INET;
+    meant.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) return 2;
+    exchanged[0] = pair[0];
+    exchanged[1] = pair[1];
+    for (int done = 0; done < tries; done++) {
+        int made = socket(AF_INET, SOCK_STREAM, 0);
+        struct sockaddr_in peer = {0};
+        socklen_t size = sizeof peer;
+        if (made < 0) return 2;
+        exchanged[1] = made;
+        dup2(made, 50);
+        if (done == 0 && pthread_create(&thread, NULL, exchange_all, NULL)) return 2;
+        if (connect(50, (struct sockaddr *)&meant, sizeof meant)) refused++; else answered++;
+        if (!getpeername(made, (struct sockaddr *)&peer, &size) && peer.sin_port == ports[1]) reached++;
+        exchanged[1] = pair[1];
+        close(made);
+    }
+    printf("%d were connected, %d refused, %d to the other\n", answered, refused, reached);
+    return reached ? 0 : 1;
+}
+
 static int mkdirs(char **words) {
     struct sigaction action = {.sa_handler = tick, .sa_flags = SA_RESTART};
     struct itimerval timer = {{0, 200}, {0, 200}};
@@ -390,6 +433,7 @@ int main(int argc, char **argv) {
     if (argc > 3 && !strcmp(what, "connect-race")) return connect_race(argv + 2);
     if (argc > 3 && !strcmp(what, "swap-race")) return swap_race(argv + 2, 0);
     if (argc > 3 && !strcmp(what, "share-race")) return swap_race(argv + 2, 1);
+    if (argc > 4 && !strcmp(what, "tcp-race")) return tcp_race(argv + 2);
     if (argc > 3 && !strcmp(what, "mkdirs")) return mkdirs(argv + 2);
     if (argc > 2 && !strcmp(what, "memfd")) return memfd(argv + 2);
     if (argc > 2 && !strcmp(what, "descriptor-exec")) return descriptor_exec(argv + 2);

@@ -1,9 +1,13 @@
 //! The system calls that are refused inside, each group with its reason.
 
+mod alone;
+
 use std::collections::BTreeSet;
 
 use crate::host::Features;
 use crate::plan::{CallRule, Condition, Mediated};
+
+pub(super) use alone::{Alone, Reach, alone};
 
 /// The calls that `allow syscall` may open and `deny syscall` may close: none of them rounds another rule.
 pub(super) const OPENABLE: &[&str] = &[
@@ -93,106 +97,6 @@ pub(super) fn refused(choices: &Choices<'_>) -> Vec<CallRule> {
             "ENOSYS",
             "would make a file that can be executed although no rule allows it, and nothing sets \
              `vm.memfd_noexec` here",
-        ));
-    }
-    rules
-}
-
-/// What decides about the calls that are refused beside [`refused`] where nothing but Landlock keeps processes apart.
-#[derive(Clone, Copy)]
-pub(super) struct Alone {
-    /// The version of Landlock.
-    pub landlock_abi: u32,
-}
-
-const SOCK_DGRAM: u64 = 2;
-const SOCK_RAW: u64 = 3;
-const SOCK_TYPE: u64 = 0xf;
-const O_ACCMODE: u64 = 3;
-const O_TRUNC: u64 = 0o1000;
-const PRIO_PROCESS: u64 = 0;
-
-/// The calls that reach beyond the command's own processes where they have no namespaces of their own.
-pub(super) fn alone(alone: Alone) -> Vec<CallRule> {
-    let family = |family| equals(0, 32, family);
-    let others = |argument| Condition::NoneOf { argument, width: 32, values: vec![0] };
-    let datagrams = |kind| Condition::Equals { argument: 1, width: 32, mask: SOCK_TYPE, value: kind };
-    let mut rules = vec![
-        rule(
-            &["socket"],
-            vec![family(AF_INET), family(AF_INET6)],
-            "EACCES",
-            "no rule is about what it could be connected to, without a network namespace",
-        ),
-        rule(
-            &["socket"],
-            vec![family(AF_UNIX)],
-            "EACCES",
-            "Landlock does not know which of the machine's sockets it would be connected to",
-        ),
-        rule(
-            &["socketpair"],
-            vec![datagrams(SOCK_DGRAM), datagrams(SOCK_RAW)],
-            "EACCES",
-            "what is sent on it could name one of the machine's sockets",
-        ),
-        rule(
-            &[
-                "shmget",
-                "shmat",
-                "shmctl",
-                "semget",
-                "semop",
-                "semtimedop",
-                "semctl",
-                "msgget",
-                "msgsnd",
-                "msgrcv",
-                "msgctl",
-                "mq_open",
-                "mq_unlink",
-            ],
-            vec![Condition::Always],
-            "EACCES",
-            "would reach memory, semaphores and queues of processes outside",
-        ),
-        rule(&["prlimit64"], vec![others(0)], "EPERM", "would change the limits of processes outside"),
-        rule(
-            &["setpriority", "ioprio_set"],
-            vec![others(1), Condition::NoneOf { argument: 0, width: 32, values: vec![PRIO_PROCESS, 1] }],
-            "EPERM",
-            "would slow processes outside down",
-        ),
-        rule(
-            &["inotify_add_watch"],
-            vec![Condition::Always],
-            "EACCES",
-            "would tell the names of files in any directory",
-        ),
-    ];
-    if alone.landlock_abi < 3 {
-        rules.push(rule(
-            &["truncate"],
-            vec![Condition::Always],
-            "EPERM",
-            "this version of Landlock does not know it, so that it would empty any file",
-        ));
-        let emptied = |flags: u8| {
-            vec![Condition::All(vec![
-                any_bit(flags, 32, O_TRUNC),
-                Condition::Equals { argument: flags, width: 32, mask: O_ACCMODE, value: 0 },
-            ])]
-        };
-        let reason = "would empty a file that may only be read, which this version of Landlock does not know";
-        rules.push(rule(&["open"], emptied(1), "EPERM", reason));
-        rules.push(rule(&["openat"], emptied(2), "EPERM", reason));
-    }
-    if alone.landlock_abi < 6 {
-        rules.push(rule(
-            &["kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"],
-            vec![Condition::Always],
-            "EPERM",
-            "this version of Landlock does not keep signals to the command's own processes",
         ));
     }
     rules

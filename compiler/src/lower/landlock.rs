@@ -7,25 +7,26 @@
 mod grants;
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::atlas::Atlas;
-use super::calls::{self, Alone, Choices};
+use super::calls::{self, Alone, Choices, Reach};
 use super::claims::{self, ClaimKind, Claims, Findings, is_for_linux};
 use super::coverage::{Rights, Side};
 use super::features::{self, WritableCode};
 use super::judgement;
 use super::linux::{Lowered, conclude_all, terminal};
 use super::mounts::{FileTree, Footing, Surface, is_visible};
+use super::network::Keeper;
 use super::region::{self, OwnTmp, Region, RegionKind};
 use super::report::{Cause, Report};
 use super::seatbelt::RunId;
 use super::target::{Holder, LinuxTarget};
 use super::{commands, devices, environment, limits, names, network, unset, values};
 use crate::bytes::AbsolutePath;
-use crate::fidelity::Mechanism;
-use crate::host::{Entry, Files, Host};
+use crate::host::{Entry, Files, Host, Support};
 use crate::pattern::Variable;
-use crate::plan::{LandlockPlan, LandlockRule, LinuxPlan, NetworkPlan};
+use crate::plan::{JudgedNetwork, LandlockPlan, LandlockRule, LinuxPlan, NetworkPlan};
 use crate::policy::{Effect, PathAction, Policy, Subject};
 use crate::question::Platform;
 use grants::{Grants, Spot};
@@ -35,7 +36,6 @@ const SEEN: &str =
 const CHANGED: &str = "Landlock keeps nobody from metadata: mode, owner, times and attributes of one's own files can be changed: {}";
 const DIVIDED: &str = "something within is closed, and Landlock cannot take it out of a tree: the directories on the way there cannot be listed, and nothing is made in them: {}";
 const NO_SOCKETS: &str = "Landlock does not know sockets, so none of the machine's can be connected to: {}";
-const NO_CONNECTIONS: &str = "without a network namespace no connection is judged, so none can be made: {}";
 const NO_LISTENING: &str = "without a network namespace nothing is offered: {}";
 
 /// Lowers a policy for Landlock alone.
@@ -47,6 +47,7 @@ pub(super) fn lower(
     files: &mut dyn Files,
 ) -> Lowered {
     let usable = target.usable(&host.features);
+    let connecting = host.features.mediation.clone();
     let host = &Host { features: usable, ..host.clone() };
     let reports = vec![Report::default(); policy.rules.len()];
     let mut findings = Findings { reports, diagnostics: features::check(target, &host.features) };
@@ -60,7 +61,7 @@ pub(super) fn lower(
         Err(_) => atlas.place(&host.cwd),
     };
     let mut claims = claims::gather(policy, host, &values, &mut atlas, &mut findings);
-    let network = NetworkPlan::Isolated;
+    let (network, reach) = through_the_proxy(network::plan(policy, host, &values), &connecting);
     let starts = commands::starts(policy, host, &network);
     commands::judge(policy, host, &values, &mut atlas, &mut claims, &mut findings, starts);
     unset::judge(policy, Platform::Linux, &values, &mut findings);
@@ -85,8 +86,9 @@ pub(super) fn lower(
 
     features::judge(policy, &host.features, &mut findings);
     let open = names::open_calls(policy, starts, &mut findings);
-    judge_network(policy, &mut findings);
-    let environment = environment::plan(policy, host, &values, &network, &mut findings);
+    judge_network(policy, &network, &connecting, starts, &mut findings);
+    // The variables of a proxy hold what only the run knows.
+    let environment = environment::plan(policy, host, &values, &NetworkPlan::Isolated, &mut findings);
     let code = if writable_executable { WritableCode::Somewhere } else { WritableCode::Nowhere };
     let (memfd, memory_files) = features::memory_files(&host.features, code);
     let terminal = terminal(policy, &mut findings);
@@ -97,7 +99,7 @@ pub(super) fn lower(
         memfd: memory_files,
         mediated: &BTreeSet::new(),
     });
-    seccomp.extend(calls::alone(Alone { landlock_abi: host.features.landlock_abi }));
+    seccomp.extend(calls::alone(Alone { landlock_abi: host.features.landlock_abi, reach }));
     let settings = network::settings(policy, &network, &mut findings);
     let concluded = conclude_all(Platform::Linux, policy, findings, limit_reports, settings);
     Lowered {
@@ -259,37 +261,35 @@ fn judge_beyond(policy: &Policy, findings: &mut Findings) {
     }
 }
 
-/// Nothing of the network can be reached.
-fn judge_network(policy: &Policy, findings: &mut Findings) {
+/// The same network where its only way out is a proxy on the machine's own loopback: `connect` is answered by a process outside, which
+/// knows one address. Where calls cannot be answered so, there is none.
+fn through_the_proxy(network: NetworkPlan, connecting: &Support) -> (NetworkPlan, Reach) {
+    match network {
+        NetworkPlan::Judged(judged) if connecting.is_yes() => {
+            let (names, addresses, host_ports) = (Vec::new(), Vec::new(), Vec::new());
+            let (proxy, resolver) = (SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), Ipv4Addr::LOCALHOST);
+            let judged = JudgedNetwork { names, addresses, host_ports, proxy, resolver, ..judged };
+            (NetworkPlan::Judged(judged), Reach::Proxy)
+        }
+        _ => (NetworkPlan::Isolated, Reach::Nothing),
+    }
+}
+
+/// What of the network is reached is reached through the proxy, and nothing is offered.
+fn judge_network(
+    policy: &Policy,
+    network: &NetworkPlan,
+    connecting: &Support,
+    starts: commands::Starts,
+    findings: &mut Findings,
+) {
+    network::judge(policy, network, Keeper::Connector(connecting), starts, findings);
     for (number, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| is_for_linux(rule)) {
         let Some(report) = findings.report(number) else { continue };
-        let opens = rule.effect == Effect::Allow;
-        match &rule.subject {
-            Subject::Connect { items, .. } => {
-                report.by(Mechanism::Seccomp);
-                for item in items.iter().filter(|_| opens) {
-                    report.stricter(NO_CONNECTIONS, &item.text);
-                }
-            }
-            Subject::Http { items, .. } => {
-                report.by(Mechanism::Seccomp);
-                for item in items.iter().filter(|_| opens) {
-                    report.stricter(NO_CONNECTIONS, &item.text);
-                }
-            }
-            Subject::Listen { .. } => {
-                report.by(Mechanism::Seccomp);
-                if opens {
-                    report.stricter(NO_LISTENING, "listen");
-                }
-            }
-            Subject::Ssh { .. } => {
-                report.by(Mechanism::Absence);
-                if opens {
-                    report.note("{} opens nothing: there are no connections", "ssh");
-                }
-            }
-            _ => {}
+        if let Subject::Listen { .. } = &rule.subject
+            && rule.effect == Effect::Allow
+        {
+            report.stricter(NO_LISTENING, "listen");
         }
     }
 }

@@ -11,6 +11,7 @@ use super::coverage::Side;
 use super::features::{self, WritableCode};
 use super::judgement;
 use super::mounts::{self, FileTree, Surface};
+use super::network::Keeper;
 use super::region::{self, OwnTmp, Region};
 use super::report::{Cause, Report};
 use super::target::{Finish, Holder, LinuxTarget};
@@ -100,7 +101,7 @@ fn mounted(target: &LinuxTarget, policy: &Policy, host: &Host, files: &mut dyn F
 
     features::judge(policy, &host.features, &mut findings);
     let open = names::open_calls(policy, starts, &mut findings);
-    network::judge(policy, &network, starts, &mut findings);
+    network::judge(policy, &network, Keeper::Namespace, starts, &mut findings);
     let environment = environment::plan(policy, host, &values, &network, &mut findings);
     let code = if file_tree.writable_executable { WritableCode::Somewhere } else { WritableCode::Nowhere };
     let (memfd, memory_files) = features::memory_files(&host.features, code);

@@ -10,7 +10,7 @@ use super::commands::Starts;
 use super::report::{Cause, Report};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fidelity::Mechanism;
-use crate::host::Host;
+use crate::host::{Host, Support};
 use crate::pattern::{ConnectPattern, HostPattern, PortRange, Variable};
 use crate::plan::{AddressBlock, JudgedNetwork, NameBlock, NetworkPlan, POOL, PROXY, RESOLVER};
 use crate::policy::{Effect, Item, LimitKind, Policy, Rule, SecretHolder, Subject, Tls, Written};
@@ -21,6 +21,10 @@ use crate::world::World;
 const OWN_LOOPBACK: &str = "loopback stays the sandbox's own; `localhost:PORT` opens the host's: {}";
 const NAMES_LIE_THERE: &str = "addresses of 198.18.0.0/15 stand for names inside: {}";
 const NO_TLS: &str = "requests cannot be seen in TLS, so connections to these hosts are only let through where they are plain HTTP: {}";
+const NOT_ANSWERED: &str = "without a network namespace each connection is made by a process outside, which this machine does not let answer (`fence doctor` tells why), so there are none: {}";
+const POOL_CLOSED: &str = "addresses of 198.18.0.0/15 are not connected to: {}";
+pub(super) const ONLY_PROXY: &str =
+    "only through the proxy, so a program that does not use its variables connects nowhere: {}";
 const SSH_UNJUDGED: &str = "nothing judges what an ssh inside is asked to do: {}";
 
 const SSH_OTHERS: &str =
@@ -114,14 +118,29 @@ fn smallest(policy: &Policy, kind: LimitKind) -> Option<u64> {
     limits.map(|limit| limit.amount).min()
 }
 
+/// What keeps programs from connecting to anything but fence.
+#[derive(Clone, Copy)]
+pub(super) enum Keeper<'a> {
+    /// A network namespace.
+    Namespace,
+    /// Who makes connections in their place, to the proxy alone, where the machine lets it.
+    Connector(&'a Support),
+}
+
 /// Reports how rules about the network are enforced.
-pub(super) fn judge(policy: &Policy, network: &NetworkPlan, starts: Starts, findings: &mut Findings) {
+pub(super) fn judge(
+    policy: &Policy,
+    network: &NetworkPlan,
+    keeper: Keeper<'_>,
+    starts: Starts,
+    findings: &mut Findings,
+) {
     for (number, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| is_for_linux(rule)) {
         let Some(report) = findings.reports.get_mut(number) else { continue };
         match &rule.subject {
-            Subject::Connect { items, .. } => connect(rule.effect, items, network, report),
+            Subject::Connect { items, .. } => connect(rule.effect, items, network, keeper, report),
             Subject::Http { items, .. } => {
-                by_network(network, report);
+                by_network(network, keeper, report);
                 if let NetworkPlan::Judged(_) = network {
                     for item in items {
                         report.stricter(NO_TLS, &item.text);
@@ -132,7 +151,10 @@ pub(super) fn judge(policy: &Policy, network: &NetworkPlan, starts: Starts, find
                     });
                 }
             }
-            Subject::Listen { .. } => report.by(Mechanism::Namespace),
+            Subject::Listen { .. } => report.by(match keeper {
+                Keeper::Namespace => Mechanism::Namespace,
+                Keeper::Connector(_) => Mechanism::Seccomp,
+            }),
             Subject::Ssh { items, .. } => match (rule.effect, network) {
                 (Effect::Allow, _) if opens_every_ssh(rule) => {
                     report.by(Mechanism::Absence);
@@ -141,19 +163,19 @@ pub(super) fn judge(policy: &Policy, network: &NetworkPlan, starts: Starts, find
                     }
                 }
                 (_, NetworkPlan::Judged(_)) if starts == Starts::Judged => {
-                    by_network(network, report);
+                    by_network(network, keeper, report);
                     report.by(Mechanism::Mediator);
                     for item in items {
                         report.note(SSH_OTHERS, &item.text);
                     }
                 }
                 (Effect::Allow, NetworkPlan::Isolated) => {
-                    by_network(network, report);
+                    by_network(network, keeper, report);
                     for item in items {
                         report.note("opens nothing, as no connection is allowed: {}", &item.text);
                     }
                 }
-                (_, NetworkPlan::Isolated) => by_network(network, report),
+                (_, NetworkPlan::Isolated) => by_network(network, keeper, report),
                 (_, NetworkPlan::Judged(_)) => {
                     items.iter().for_each(|item| report.weaker(Cause::Mechanism, SSH_UNJUDGED, &item.text));
                 }
@@ -163,34 +185,49 @@ pub(super) fn judge(policy: &Policy, network: &NetworkPlan, starts: Starts, find
     }
 }
 
-fn connect(effect: Effect, items: &[Item<ConnectPattern>], network: &NetworkPlan, report: &mut Report) {
-    by_network(network, report);
+fn connect(
+    effect: Effect,
+    items: &[Item<ConnectPattern>],
+    network: &NetworkPlan,
+    keeper: Keeper<'_>,
+    report: &mut Report,
+) {
+    by_network(network, keeper, report);
     if effect != Effect::Allow {
         return;
     }
     for item in items {
+        match (keeper, network) {
+            (Keeper::Namespace, _) | (Keeper::Connector(Support::Yes), NetworkPlan::Isolated) => {}
+            (Keeper::Connector(Support::No(_)), _) => report.stricter(NOT_ANSWERED, &item.text),
+            (Keeper::Connector(Support::Yes), NetworkPlan::Judged(_)) => {
+                report.stricter(ONLY_PROXY, &item.text);
+            }
+        }
         let HostPattern::Block(block) = &item.pattern.host else { continue };
         if block.addr().is_loopback() {
             continue;
         }
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        if loopback.iter().any(|address| block.contains(address)) {
+        let own = matches!(keeper, Keeper::Namespace);
+        if own && loopback.iter().any(|address| block.contains(address)) {
             report.stricter(OWN_LOOPBACK, &item.text);
         }
         let pool = IpNet::V4(POOL);
         if block.contains(&pool) || pool.contains(block) {
-            report.stricter(NAMES_LIE_THERE, &item.text);
+            report.stricter(if own { NAMES_LIE_THERE } else { POOL_CLOSED }, &item.text);
         }
     }
 }
 
-fn by_network(network: &NetworkPlan, report: &mut Report) {
-    if *network == NetworkPlan::Isolated {
-        report.by(Mechanism::Absence);
-    } else {
-        report.by(Mechanism::Proxy);
-    }
-    report.by(Mechanism::Namespace);
+fn by_network(network: &NetworkPlan, keeper: Keeper<'_>, report: &mut Report) {
+    let judged = *network != NetworkPlan::Isolated;
+    report.by(if judged { Mechanism::Proxy } else { Mechanism::Absence });
+    report.by(match keeper {
+        Keeper::Namespace => Mechanism::Namespace,
+        Keeper::Connector(_) if judged => Mechanism::Mediator,
+        Keeper::Connector(_) => Mechanism::Seccomp,
+    });
 }
 
 /// Whether it is `allow ssh *`.

@@ -35,7 +35,8 @@ pub struct JudgedNetwork {
     pub addresses: Vec<AddressBlock>,
     /// The ports of loopback that lead to the host's, sorted.
     pub host_ports: Vec<PortRange>,
-    /// Where programs that want an explicit proxy (HTTP, SOCKS5) find it.
+    /// Where programs that want an explicit proxy (HTTP, SOCKS5) find it. On port 0 the run chooses one: without a network
+    /// namespace that is all there is, and the run's variables name it.
     #[schemars(with = "String")]
     pub proxy: SocketAddrV4,
     /// Where names are resolved, on port 53.

@@ -147,8 +147,12 @@ fn network_lines(network: &NetworkPlan) -> Vec<String> {
     if !judged.host_ports.is_empty() {
         lines.push(format!("loopback  on {} is the host's", ports(&judged.host_ports)));
     }
-    lines.push(format!("resolver  {}", judged.resolver));
-    lines.push(format!("proxy     {}", judged.proxy));
+    if judged.proxy.port() == 0 {
+        lines.push(format!("proxy     {}, on a port of the run's own; nothing else is reached", judged.proxy.ip()));
+    } else {
+        lines.push(format!("resolver  {}", judged.resolver));
+        lines.push(format!("proxy     {}", judged.proxy));
+    }
     lines.push(match judged.tls {
         Tls::Strict => "tls       strict".to_owned(),
         Tls::Relaxed => "tls       relaxed".to_owned(),

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::fmt;
 
 use fence_compiler::diagnostic::{Code, Diagnostic, Severity};
+#[cfg(target_os = "linux")]
+use fence_compiler::host::Support;
 use fence_compiler::host::{Files, Host};
 #[cfg(target_os = "linux")]
 use fence_compiler::lower::landlock::own_tmp;
@@ -13,6 +15,8 @@ use fence_compiler::lower::linux::lower_for;
 #[cfg(target_os = "linux")]
 use fence_compiler::lower::target::{Finish, LinuxTarget};
 use fence_compiler::policy::Policy;
+#[cfg(target_os = "linux")]
+use fence_compiler::policy::{Effect, Rule, Subject};
 
 use super::arguments::BackendName;
 use super::own::{Lowered, lower_to_run};
@@ -20,7 +24,10 @@ use super::screen::Screen;
 use crate::audit::visible;
 use crate::host::ProbedFiles;
 #[cfg(target_os = "linux")]
-use crate::linux::{alone::Tmp, bwrap::Bwrap};
+use crate::linux::{
+    alone::{Tmp, unanswered},
+    bwrap::Bwrap,
+};
 
 /// What applies a plan.
 #[derive(Debug)]
@@ -104,7 +111,7 @@ pub(super) fn choose(
     match asked {
         BackendName::Native => native(policy, host, offered, files),
         BackendName::Bwrap => bwrap(policy, host).map_err(|why| anyhow::anyhow!("no bubblewrap: {why}")),
-        BackendName::Landlock => landlock(policy, host).map_err(|why| anyhow::anyhow!(why)),
+        BackendName::Landlock => landlock(policy, host, screen).map_err(|why| anyhow::anyhow!(why)),
         BackendName::Auto => {
             let chosen = native(policy, host, offered, files)?;
             let missing = lacking(&chosen.lowered.diagnostics).map(|found| found.message.clone());
@@ -196,7 +203,19 @@ fn by_bwrap(program: Bwrap, policy: &Policy, host: &Host) -> Chosen {
 }
 
 #[cfg(target_os = "linux")]
-fn landlock(policy: &Policy, host: &Host) -> Result<Chosen, String> {
+fn landlock(policy: &Policy, host: &Host, screen: Screen) -> Result<Chosen, String> {
+    let connects = |rule: &Rule| {
+        rule.effect == Effect::Allow && matches!(rule.subject, Subject::Connect { .. })
+    };
+    let mut host = host.clone();
+    if host.features.mediation.is_yes()
+        && policy.rules.iter().any(connects)
+        && let Some(why) = unanswered()
+    {
+        screen.note(&format!("with Landlock alone nothing is connected to here: {}", visible(&why)));
+        host.features.mediation = Support::No(why);
+    }
+    let host = &host;
     let tmp = Tmp::make().map_err(|error| format!("no directory can be made for this run: {error}"))?;
     let lowered = lower_for(&LinuxTarget::Landlock(tmp.run().clone()), policy, host, &mut ProbedFiles);
     Ok(Chosen { backend: Backend::Landlock(tmp), lowered })
@@ -214,6 +233,6 @@ fn tried_bwrap(policy: &Policy, host: &Host) -> Result<Chosen, String> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn landlock(_: &Policy, _: &Host) -> Result<Chosen, String> {
+fn landlock(_: &Policy, _: &Host, _: Screen) -> Result<Chosen, String> {
     Err("Landlock is for Linux only".to_owned())
 }

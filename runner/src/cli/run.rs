@@ -589,11 +589,10 @@ impl Started<'_> {
                 crate::linux::bwrap::run(program, &prepared.plan, command, options, attendant)
                     .map(|outcome| (outcome, Vec::new()))
             }
-            Backend::Landlock(_) if attendant.is_some() => Err(launch::Error::Plan(
-                "with Landlock alone no port can be published: there is no network of its own".to_owned(),
-            )),
-            Backend::Landlock(_) => crate::linux::alone::run(&prepared.plan, command, options)
-                .map(|outcome| (outcome, Vec::new())),
+            Backend::Landlock(_) => {
+                crate::linux::alone::run(&prepared.plan, command, options, attendant, arbiter)
+                    .map(|outcome| (outcome, Vec::new()))
+            }
         };
         let Some(mut serving) = Serving::new(prepared, &mut self.record, published, connections) else {
             return Ok(launched(None));

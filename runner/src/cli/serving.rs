@@ -1,6 +1,7 @@
 //! Serving the network of a run: events into its log, and what was refused in short at its end.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -8,11 +9,12 @@ use fence_compiler::lower::values;
 use fence_compiler::plan::NetworkPlan;
 use fence_compiler::world::World;
 
-use super::record::Record;
+use super::record::{Live, Record};
+use super::refused;
 use super::run::Prepared;
-use crate::audit::{EventSource, Told};
-use crate::launch::{Attendant, Error, Making, Sockets};
-use crate::proxy::{self, Callers, Setting, Summary, Trusted, Watch};
+use crate::audit::{EventSource, Told, visible};
+use crate::launch::{Attendant, Error, Explicit, Making, Sockets};
+use crate::proxy::{self, Callers, Credential, Rights, Setting, Summary, Trusted, Watch};
 use crate::publish::{self, Published};
 
 /// What serves the connections of a run.
@@ -41,7 +43,7 @@ impl<'a, 'r> Serving<'a, 'r> {
         Some(Serving { prepared, record, published, asks, summary: Summary::default() })
     }
 
-    fn setting(&self) -> Option<Setting> {
+    fn setting(&self, explicit: Option<(SocketAddrV4, Credential)>) -> Option<Setting> {
         let Prepared { policy, host, plan, .. } = self.prepared;
         let NetworkPlan::Judged(network) = &plan.network else { return None };
         let world = World {
@@ -51,14 +53,19 @@ impl<'a, 'r> Serving<'a, 'r> {
             hosts: BTreeMap::new(),
             protected: host.protected.clone(),
         };
+        let mut network = network.clone();
+        let credential = explicit.map(|(at, credential)| {
+            network.proxy = at;
+            credential
+        });
         let callers = Callers::read(|name| std::env::var(name).ok());
         Some(Setting {
             policy: policy.clone(),
             world,
-            network: network.clone(),
+            network,
             callers,
             trusted: Trusted::OfTheHost,
-            credential: None,
+            credential,
             asks: self.asks.clone(),
         })
     }
@@ -75,12 +82,31 @@ impl Attendant for Serving<'_, '_> {
                 Error::Serve(format!("cannot publish ports: {error}; see `fence doctor`"))
             })?;
         }
-        // Without the first, the launch itself goes on waiting.
-        let (Some(setting), Some(inside)) = (self.setting(), sockets.judged) else { return Ok(()) };
+        let (listener, known) = match sockets.explicit {
+            Some(Explicit { listener, at, credential }) => (Some(listener), Some((at, credential))),
+            None => (None, None),
+        };
+        let Some(setting) = self.setting(known) else { return Ok(()) };
         let mut add = |told: &Told| self.record.add(told);
-        self.summary = proxy::serve(setting, inside, &mut add, watch)
-            .map_err(|error| Error::Serve(error.to_string()))?;
+        let served = match (listener, sockets.judged) {
+            (Some(listener), _) => {
+                proxy::serve_as_proxy(setting, listener, Rights::ToGiveUp, &mut add, watch)
+            }
+            (None, Some(inside)) => proxy::serve(setting, inside, &mut add, watch),
+            // The launch itself goes on waiting.
+            (None, None) => return Ok(()),
+        };
+        self.summary = served.map_err(|error| Error::Serve(error.to_string()))?;
         self.record.add_further(EventSource::Proxy, self.summary.beyond);
         Ok(())
+    }
+
+    fn conclude(&mut self) {
+        if self.record.live() == Live::Summed {
+            refused::tell(&self.summary, self.record.screen());
+        }
+        if let Err(error) = self.record.conclude() {
+            self.record.screen().say(&visible(&format!("{:#}", anyhow::Error::from(error))));
+        }
     }
 }

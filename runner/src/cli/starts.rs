@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -12,10 +13,12 @@ use fence_compiler::decide::decide;
 use fence_compiler::grant::can_be_asked;
 use fence_compiler::paths::PathRules;
 use fence_compiler::pattern::{DomainName, HostPattern, NamePattern, Polarity, ProgramPattern, Variable};
+use fence_compiler::plan::NetworkPlan;
 use fence_compiler::policy::{Effect, Policy, Rule, Subject};
 use fence_compiler::question::{Decision, Destination, Platform, Question, Reason, Verdict};
 use fence_compiler::world::World;
 
+use super::backend::Backend;
 use super::record::{Live, Record};
 use super::refused;
 use super::remedy::remedy;
@@ -26,6 +29,10 @@ use crate::host::listing;
 use crate::launch::{Arbiter, Asked, Links, Observed, Refused, Role, Seen, Step, Ways};
 use crate::preflight::{self, Refusal, ssh, told, world};
 use crate::proxy::{self, Summary};
+
+/// Why nothing is reached directly with Landlock alone, although the policy allows it.
+const PAST_THE_PROXY: &str =
+    "with Landlock alone it is reached through the proxy that `HTTP_PROXY` and its like name, and not directly";
 
 /// Judges the starts of a run by its policy.
 pub(super) struct Starts<'a> {
@@ -55,7 +62,9 @@ impl<'a> Starts<'a> {
         observed: Observed,
         record: impl FnOnce() -> Result<Record<'a>, LogError>,
     ) -> anyhow::Result<Option<Starts<'a>>> {
-        if prepared.plan.mediated.is_empty() && observed == Observed::Nothing {
+        let connects = matches!(prepared.backend, Backend::Landlock(_))
+            && prepared.plan.network != NetworkPlan::Isolated;
+        if prepared.plan.mediated.is_empty() && observed == Observed::Nothing && !connects {
             return Ok(None);
         }
         let mut record = record()?;
@@ -232,6 +241,18 @@ impl Arbiter for Starts<'_> {
             (Verdict::Allowed, _, _) | (_, Role::Interpreter, Reason::NothingAllows) => Ok(()),
             _ => Err(Refusal { action: "run", item: told(&asked.start.argv), decision }),
         }
+    }
+
+    fn directly(&self, meant: SocketAddr) -> Refusal {
+        let destination =
+            Destination { name: None, address: Some(meant.ip().to_canonical()), port: meant.port() };
+        let decided = decide(self.policy(), &self.world, &Question::Connect(destination));
+        let reason = match decided.verdict {
+            Verdict::Allowed => Reason::AlwaysClosed(PAST_THE_PROXY.to_owned()),
+            Verdict::Denied => decided.reason,
+        };
+        let decision = Decision { verdict: Verdict::Denied, reason, assumptions: Vec::new() };
+        Refusal { action: "connect", item: meant.to_string(), decision }
     }
 
     fn homes(&self) -> Option<Vec<AbsolutePath>> {

@@ -1,6 +1,7 @@
 //! Who judges what is started inside while a command runs.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
 use fence_compiler::bytes::AbsolutePath;
@@ -21,6 +22,9 @@ pub trait Arbiter {
     ///
     /// It may not.
     fn judge(&self, asked: &Asked) -> Result<(), Refusal>;
+
+    /// Why a connection is refused that goes past the proxy, where nothing else can be connected to.
+    fn directly(&self, meant: SocketAddr) -> Refusal;
 
     /// The homes that an `ssh` takes settings from, if what it asks of other machines is to be judged.
     fn homes(&self) -> Option<Vec<AbsolutePath>>;

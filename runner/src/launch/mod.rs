@@ -11,7 +11,7 @@ use std::ffi::CString;
 
 pub use arbiter::{Arbiter, Asked, Links, Refused, Role, Seen, Step, Ways};
 #[cfg(target_os = "linux")]
-pub use attendant::{Attendant, Making, Sockets};
+pub use attendant::{Attendant, Explicit, Making, Sockets};
 pub use error::{Error, ExecProblem};
 pub use owner::{ForeignOwner, Reach, unreachable_owner};
 pub use timing::{Phase, Timing};

@@ -1,9 +1,13 @@
-//! Running a command under Landlock and seccomp alone: no namespace, no mount.
+//! Running a command under Landlock and seccomp alone: no namespace, no mount. What it may connect to it reaches by a proxy, to which
+//! this process makes each connection in its place.
+
+mod network;
+mod served;
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -16,6 +20,7 @@ use nix::errno::Errno;
 use super::command::{Command, Filter};
 use super::descriptors::Standard;
 use super::landlock::Layers;
+use super::mediator::connector;
 use super::message::{self, List, Message};
 use super::operation::{Operation, State, Step};
 use super::outside::{Outside, Target, Time, children};
@@ -23,17 +28,32 @@ use super::parent::{Blocked, PASSED, pipe};
 use super::sys::join;
 use super::sys::process::{self, Change, Side, Signals};
 use super::{elsewhere, explain, seccomp, sys};
-use crate::launch::{self, Error, Options, Outcome};
+use crate::launch::{self, Arbiter, Attendant, Error, Making, Options, Outcome};
+use network::Network;
 
 /// Starts a command under the plan's rules, and waits for its end; nothing that it started is left then.
 ///
 /// # Errors
 ///
 /// Whatever the plan asks for and the host refuses; the command has not run then.
-pub fn run(plan: &LinuxPlan, command: &launch::Command, options: &Options) -> Result<Outcome, Error> {
-    if plan.network != NetworkPlan::Isolated {
-        return Err(Error::Plan("without a network namespace no connection is judged".to_owned()));
+pub fn run(
+    plan: &LinuxPlan,
+    command: &launch::Command,
+    options: &Options,
+    attendant: Option<&mut dyn Attendant>,
+    arbiter: Option<&mut dyn Arbiter>,
+) -> Result<Outcome, Error> {
+    if attendant.as_ref().is_some_and(|attendant| attendant.making() == Making::OnDemand) {
+        let why = "with Landlock alone no port can be published: there is no network of its own";
+        return Err(Error::Plan(why.to_owned()));
     }
+    let serving = match (&plan.network, attendant, arbiter) {
+        (NetworkPlan::Isolated, ..) => None,
+        (NetworkPlan::Judged(_), Some(attendant), Some(arbiter)) => Some((attendant, arbiter)),
+        (NetworkPlan::Judged(_), ..) => {
+            return Err(Error::Plan("nobody serves the connections that the plan allows".to_owned()));
+        }
+    };
     if let Some(at) = elsewhere::opened(&plan.landlock.rules) {
         return Err(Error::Step {
             attempt: format!(
@@ -45,25 +65,32 @@ pub fn run(plan: &LinuxPlan, command: &launch::Command, options: &Options) -> Re
         });
     }
     let standard = Standard::new()?;
-    let layers = Layers::new()?;
-    let filter = seccomp::compile(&plan.seccomp, seccomp::Architecture::NATIVE)
-        .map_err(|error| Error::Plan(error.to_string()))?;
-    let (report, report_end) = pipe()?;
     let signals = Signals::new(&PASSED);
     let blocked = Blocked::new(signals.with(libc::SIGCHLD));
+    let mut network = serving.map(|(attendant, arbiter)| Network::start(attendant, arbiter)).transpose()?;
+    let layers = Layers::alone()?;
+    let wire_end = network.as_ref().map(|network| network.wire_end.as_raw_fd());
+    let filter = filter(plan, wire_end)?;
+    let (report, report_end) = pipe()?;
     let mut steps = vec![Step::from(Operation::DieWithParent), Operation::NoNewPrivileges.into()];
-    steps.extend(layers.alone(&plan.landlock, &standard.rights(plan.terminal)));
-    steps.push(Operation::CloseOthers { keep: vec![report_end.as_raw_fd()] }.into());
+    steps.extend(layers.alone_steps(&plan.landlock, &standard.rights(plan.terminal)));
+    let mut keep: Vec<RawFd> = [report_end.as_raw_fd()].into_iter().chain(wire_end).collect();
+    keep.sort_unstable();
+    steps.push(Operation::CloseOthers { keep }.into());
     if may_empty_the_bounding_set() {
         steps.push(Operation::DropBoundingSet.into());
     }
     steps.push(Operation::DropCapabilities.into());
-    let command =
-        Command::new(plan, command, Filter::Alone(filter), None, blocked.before, None, options.timings)?;
+    let known = network.as_ref().map(|network| network.served.known_to(command));
+    let command = known.as_ref().unwrap_or(command);
+    let command = Command::new(plan, command, filter, None, blocked.before, None, options.timings)?;
     steps.extend(command.steps.into_iter().map(|step| match step.operation {
         Operation::Check => Operation::CheckWithoutBoundingSet.into(),
         _ => step,
     }));
+    if let Some(network) = &mut network {
+        network.served.await_ready()?;
+    }
     let _ = join::adopt_orphans();
     let pid = match join::fork().map_err(|errno| explain::first(1, errno))? {
         Side::Child => {
@@ -80,9 +107,19 @@ pub fn run(plan: &LinuxPlan, command: &launch::Command, options: &Options) -> Re
         sys::release_standard();
     }
     let mut outside = Outside::new(pid, Target::Child, plan, signals)?;
-    outside.until_the_end();
-    end_all();
+    let served = match &mut network {
+        Some(network) => network.until_the_end(&mut outside),
+        None => {
+            outside.until_the_end();
+            Ok(())
+        }
+    };
+    end_all(network.as_ref().map(|network| network.served.pid()));
+    if let Some(network) = network {
+        network.conclude();
+    }
     drop(blocked);
+    served?;
     let mut bytes = [0; message::LENGTH];
     let mut failure = None;
     while sys::read(report.as_raw_fd(), &mut bytes) == Ok(message::LENGTH) {
@@ -104,6 +141,23 @@ pub fn run(plan: &LinuxPlan, command: &launch::Command, options: &Options) -> Re
     }
 }
 
+/// The filter of system calls; with a channel, one in which each connection waits.
+fn filter(plan: &LinuxPlan, channel: Option<RawFd>) -> Result<Filter, Error> {
+    let judged = if channel.is_some() { connector::judged() } else { Vec::new() };
+    let program = seccomp::compile_judged(&plan.seccomp, &judged, seccomp::Architecture::NATIVE)
+        .map_err(|error| Error::Plan(error.to_string()))?;
+    Ok(match channel {
+        Some(channel) => Filter::Judged { program, channel },
+        None => Filter::Alone(program),
+    })
+}
+
+/// Why nobody can make the connections of a command in its place on this machine; `None` if somebody can.
+#[must_use]
+pub fn unanswered() -> Option<String> {
+    network::unanswered()
+}
+
 /// Whether this process has `CAP_SETPCAP`. Without it the bounding set stays, and `no_new_privs` makes it useless.
 fn may_empty_the_bounding_set() -> bool {
     const CAP_SETPCAP: u64 = 1 << 8;
@@ -114,11 +168,12 @@ fn may_empty_the_bounding_set() -> bool {
         .is_some_and(|set| set & CAP_SETPCAP != 0)
 }
 
-/// Ends everything that the command has left: each becomes a child of this process when its own parent ends.
-fn end_all() {
+/// Ends everything that the command has left: each becomes a child of this process when its own parent ends. One is no part of it.
+fn end_all(other: Option<i32>) {
     let own = nix::unistd::getpid().as_raw();
     loop {
-        let left = children(own);
+        let mut left = children(own);
+        left.retain(|pid| Some(*pid) != other);
         for pid in &left {
             process::kill(*pid, libc::SIGKILL);
         }

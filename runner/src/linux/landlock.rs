@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use fence_compiler::plan::{LandlockPlan, LandlockRule};
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated,
     RulesetError, Scope,
 };
 
@@ -24,7 +24,16 @@ pub(super) struct Layers {
 impl Layers {
     /// Makes the rulesets, still empty, with everything that this kernel can handle.
     pub(super) fn new() -> Result<Layers, Error> {
-        let abi = ABI::from(i32::try_from(landlock_abi()).unwrap_or(0));
+        Layers::with(BitFlags::empty())
+    }
+
+    /// The same where the network is the machine's: no process binds a port or connects TCP by itself.
+    pub(super) fn alone() -> Result<Layers, Error> {
+        Layers::with(AccessNet::from_all(supported()))
+    }
+
+    fn with(network: BitFlags<AccessNet>) -> Result<Layers, Error> {
+        let abi = supported();
         if abi == ABI::Unsupported {
             return Err(Error::Plan(
                 "this kernel has no Landlock, which the plan needs; switch it on (`lsm=landlock,…` on the kernel's command line), or see `fence doctor`"
@@ -36,6 +45,9 @@ impl Layers {
         let files = strict()
             .handle_access(AccessFs::from_all(abi))
             .and_then(|ruleset| if scopes.is_empty() { Ok(ruleset) } else { ruleset.scope(scopes) });
+        let files = files.and_then(|ruleset| {
+            if network.is_empty() { Ok(ruleset) } else { ruleset.handle_access(network) }
+        });
         let files = descriptor(files.and_then(Ruleset::create))?;
         let scopes = if scopes.is_empty() {
             None
@@ -53,7 +65,7 @@ impl Layers {
     }
 
     /// Fills the one ruleset there is with the plan's rules that still lead somewhere, and enters it.
-    pub(super) fn alone(&self, plan: &LandlockPlan, standard: &[(RawFd, BitFlags<AccessFs>)]) -> Vec<Step> {
+    pub(super) fn alone_steps(&self, plan: &LandlockPlan, standard: &[(RawFd, BitFlags<AccessFs>)]) -> Vec<Step> {
         let steps = self.outer_steps(plan, standard).into_iter();
         let inner = self.inner();
         steps
@@ -97,6 +109,10 @@ impl Layers {
         });
         rules.chain(standard).chain(moves).chain([Operation::Enter { ruleset }]).map(Step::from).collect()
     }
+}
+
+fn supported() -> ABI {
+    ABI::from(i32::try_from(landlock_abi()).unwrap_or(0))
 }
 
 /// What a rule of the plan means. Device nodes are never made.

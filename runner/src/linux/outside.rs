@@ -80,13 +80,18 @@ impl Outside {
         while self.wait(-1).is_continue() {}
     }
 
-    fn wait(&mut self, milliseconds: i32) -> ControlFlow<()> {
+    /// What is waited for.
+    pub(super) fn waited(&self) -> [RawFd; 3] {
+        let timer = self.timer.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        [self.ended.as_raw_fd(), self.received, timer]
+    }
+
+    /// Waits so many milliseconds for something to handle, and handles it; breaks when the child has ended.
+    pub(super) fn wait(&mut self, milliseconds: i32) -> ControlFlow<()> {
         if self.end.is_some() {
             return ControlFlow::Break(());
         }
-        let timer = self.timer.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-        let waited = [self.ended.as_raw_fd(), self.received, timer];
-        let [ended, signals, time] = process::wait_readable(waited, milliseconds);
+        let [ended, signals, time] = process::wait_readable(self.waited(), milliseconds);
         if time == Readable::Yes {
             self.timer = None;
             self.time = Time::Over;

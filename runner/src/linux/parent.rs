@@ -257,7 +257,7 @@ pub(super) fn attend(
         }
     };
     let channel = on_demand.then_some(channel);
-    attendant.attend(Sockets { judged, channel }, watch)
+    attendant.attend(Sockets { judged, channel, explicit: None }, watch)
 }
 
 /// Signals that are blocked in this thread until this value is gone.

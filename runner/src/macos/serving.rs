@@ -19,7 +19,7 @@ use fence_compiler::world::World;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Event, Told};
-use crate::proxy::{self, Callers, Certificates, Credential, Setting, Summary, Trusted, Watch};
+use crate::proxy::{self, Callers, Certificates, Credential, Rights, Setting, Summary, Trusted, Watch};
 
 /// The word that fence is started with to serve, and by nobody but itself.
 pub const SERVING: &str = "--serve-the-connections-of-a-run";
@@ -83,7 +83,7 @@ fn served() -> io::Result<()> {
     };
     let mut until = Until(&channel);
     let summary =
-        proxy::serve_as_proxy(setting, listener, &mut told, &mut until).map_err(io::Error::other)?;
+        proxy::serve_as_proxy(setting, listener, Rights::GivenUp, &mut told, &mut until).map_err(io::Error::other)?;
     say(&channel, &Said::Ended(summary))
 }
 

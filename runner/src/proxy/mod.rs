@@ -148,6 +148,16 @@ pub fn serve(
     server::serve(setting, inside, events, watch)
 }
 
+/// Whether a process that serves has rights to give up by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// It was started without them.
+    GivenUp,
+    /// It gives them up before the first byte is read.
+    #[cfg(target_os = "linux")]
+    ToGiveUp,
+}
+
 /// Serves a listener that programs take for their proxy, until the watch ends.
 ///
 /// # Errors
@@ -155,10 +165,11 @@ pub fn serve(
 pub fn serve_as_proxy(
     setting: Setting,
     listener: OwnedFd,
+    rights: Rights,
     events: &mut dyn FnMut(&Told),
     watch: &mut dyn Watch,
 ) -> Result<Summary, ServeError> {
-    server::serve_as_proxy(setting, listener, events, watch)
+    server::serve_as_proxy(setting, listener, rights, events, watch)
 }
 
 /// Whether a proxy of the host side that speaks TLS may be used, so that certificates are needed.

@@ -36,7 +36,7 @@ use super::relay::{Ending, Pipes};
 use super::report::Report;
 use super::resolve::{Resolver, Source};
 use super::watched::{is_ready, watched};
-use super::{Credential, ServeError, Setting, Summary, Trusted, Watch, door, narrowing, upstream};
+use super::{Credential, Rights, ServeError, Setting, Summary, Trusted, Watch, door, narrowing, upstream};
 #[cfg(target_os = "linux")]
 use super::{Inside, packets, responder};
 use crate::asking::Answer;
@@ -128,8 +128,7 @@ pub(super) fn serve(
         let listener = listener(inside.listener).map_err(error("accept connections"))?;
         let udp = socket(inside.resolver_udp).map_err(error("answer questions for names"))?;
         let tcp = self::listener(inside.resolver_tcp).map_err(error("answer questions for names"))?;
-        crate::linux::serving::confine()
-            .map_err(|refused| error("give up rights")(io::Error::other(refused.to_string())))?;
+        give_up()?;
         let packets = inside.log.map(|log| {
             let server = server.clone();
             tokio::task::spawn_local(async move {
@@ -147,16 +146,29 @@ pub(super) fn serve(
     })
 }
 
+/// Gives up what serving does not need.
+#[cfg(target_os = "linux")]
+fn give_up() -> Result<(), ServeError> {
+    crate::linux::serving::confine()
+        .map_err(|refused| error("give up rights")(io::Error::other(refused.to_string())))
+}
+
 /// Serves a listener that everything takes for its proxy, until the watch ends.
 pub(super) fn serve_as_proxy(
     setting: Setting,
     listener: OwnedFd,
+    rights: Rights,
     events: &mut dyn FnMut(&Told),
     watch: &mut dyn Watch,
 ) -> Result<Summary, ServeError> {
     run(setting, events, watch, |server, most| {
         let backlog = listener.try_clone().map_err(error("accept connections"))?;
         let listener = self::listener(listener).map_err(error("accept connections"))?;
+        match rights {
+            Rights::GivenUp => {}
+            #[cfg(target_os = "linux")]
+            Rights::ToGiveUp => give_up()?,
+        }
         let origins = Rc::new(Listener(SocketAddr::V4(server.proxy)));
         let tasks = vec![tokio::task::spawn_local(accept(server.clone(), listener, most, origins))];
         Ok(Begun { backlog, tasks })

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use super::super::claims::Findings;
+use super::super::network::ONLY_PROXY;
 use super::super::report::{Cause, Report};
 use super::places::is_for_macos;
 use crate::decide::decide;
@@ -46,8 +47,6 @@ pub struct Network {
     pub opening: Vec<usize>,
 }
 
-const ONLY_PROXY: &str =
-    "only through the proxy, so a program that does not use its variables connects nowhere: {}";
 const OWN: &str =
     "processes inside do not reach it: on macOS a port of loopback belongs to the whole machine: {}";
 const ASKED: &str =

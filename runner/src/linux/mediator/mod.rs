@@ -13,6 +13,7 @@
 //! Nothing inside can reach the mediator: it is in none of the sandbox's namespaces. If it ends, what it holds is killed,
 //! every further start fails, and the sandbox is ended.
 
+pub(super) mod connector;
 mod files;
 pub(super) mod kinds;
 mod known;

@@ -136,6 +136,37 @@ const CONNECTING: &[&str] = &[
     "process_vm_writev",
 ];
 
+/// Those for making the connections of a run, and removing its own directory at the end.
+const ALONE: &[&str] = &[
+    "connect",
+    "getsockopt",
+    "setitimer",
+    "pidfd_open",
+    "pidfd_getfd",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "chmod",
+    "fchmodat",
+];
+
+/// Gives up what the process that makes the connections of a run does not need; capabilities stay, as looking at others may take one.
+pub(super) fn give_up_alone() -> Result<(), Errno> {
+    confine::no_new_privileges()?;
+    let architecture = Architecture::NATIVE;
+    let made = |name: &&str| (MADE.contains(name) || ALONE.contains(name)) && *name != "ptrace";
+    let others = architecture.names().filter(|name| !made(name)).map(str::to_owned).collect();
+    let writing = u64::try_from(seccomp::WRITING).unwrap_or(u64::MAX);
+    let any = |argument| Condition::AnyBit { argument, width: 32, bits: writing };
+    let rules = [
+        rule(others, Condition::Always, "making connections does not need it"),
+        rule(vec!["open".to_owned()], any(1), "nothing is written"),
+        rule(vec!["openat".to_owned()], any(2), "nothing is written"),
+    ];
+    let program = seccomp::compile(&rules, architecture).map_err(|_| Errno::EINVAL)?;
+    confine::install_filter(&program)
+}
+
 /// Gives up everything that mediating does not need.
 pub(super) fn give_up(mediated: &BTreeSet<Mediated>) -> Result<(), Errno> {
     confine::no_new_privileges()?;
@@ -146,14 +177,12 @@ pub(super) fn give_up(mediated: &BTreeSet<Mediated>) -> Result<(), Errno> {
     confine::install_filter(&program)
 }
 
+fn rule(calls: Vec<String>, when: Condition, reason: &str) -> CallRule {
+    CallRule { calls, when: vec![when], errno: "EPERM".to_owned(), reason: reason.to_owned() }
+}
+
 /// Every other call, and what of these is too much.
 fn refused(architecture: Architecture, mediated: &BTreeSet<Mediated>) -> Vec<CallRule> {
-    let rule = |calls: Vec<String>, when: Condition, reason: &str| CallRule {
-        calls,
-        when: vec![when],
-        errno: "EPERM".to_owned(),
-        reason: reason.to_owned(),
-    };
     let one = |call: &str| vec![call.to_owned()];
     let bits = |number: i32| u64::try_from(number).unwrap_or(u64::MAX);
     let (writes, connects) = (mediated.contains(&Mediated::Writes), mediated.contains(&Mediated::Sockets));
@@ -232,7 +261,7 @@ mod tests {
         let known: Vec<&str> =
             [Architecture::X86_64, Architecture::Aarch64].iter().flat_map(|one| one.names()).collect();
         assert!(
-            [MADE, CARRIED_OUT, WRITING, READING, CONNECTING]
+            [MADE, CARRIED_OUT, WRITING, READING, CONNECTING, ALONE]
                 .concat()
                 .iter()
                 .all(|name| known.contains(name))

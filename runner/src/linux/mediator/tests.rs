@@ -47,6 +47,12 @@ impl Arbiter for NoMarker {
         Err(Refusal { action: "run", item: "touch".to_owned(), decision })
     }
 
+    fn directly(&self, meant: std::net::SocketAddr) -> Refusal {
+        let reason = Reason::AlwaysClosed("a test".to_owned());
+        let decision = Decision { verdict: Verdict::Denied, reason, assumptions: Vec::new() };
+        Refusal { action: "connect", item: meant.to_string(), decision }
+    }
+
     fn homes(&self) -> Option<Vec<AbsolutePath>> {
         None
     }

@@ -22,6 +22,11 @@ pub(in crate::linux) fn kind(socket: RawFd) -> Result<Kind, Errno> {
     Ok(Kind { family: option(socket, libc::SO_DOMAIN)?, of: option(socket, libc::SO_TYPE)? })
 }
 
+/// By which protocol a socket speaks.
+pub(in crate::linux) fn protocol(socket: RawFd) -> Result<i32, Errno> {
+    option(socket, libc::SO_PROTOCOL)
+}
+
 /// How much a socket takes before whoever sends has to wait.
 pub(in crate::linux) fn room(socket: RawFd) -> Result<usize, Errno> {
     usize::try_from(option(socket, libc::SO_SNDBUF)?).map_err(|_| Errno::EINVAL)

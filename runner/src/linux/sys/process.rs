@@ -442,6 +442,13 @@ pub(in crate::linux) fn is_writable(descriptor: RawFd) -> bool {
     unsafe { libc::poll(&raw mut entry, 1, 0) == 1 && entry.revents & libc::POLLOUT != 0 }
 }
 
+/// Whether a socket that was connecting is connected, or will not be.
+pub(in crate::linux) fn is_settled(socket: RawFd) -> bool {
+    let mut entry = libc::pollfd { fd: socket, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: the pointer is to one live entry.
+    unsafe { libc::poll(&raw mut entry, 1, 0) == 1 }
+}
+
 /// Whether a descriptor has something to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::linux) enum Readable {

@@ -51,6 +51,7 @@ use crate::linux::sys::process;
 use crate::preflight::Refusal;
 
 pub(super) use self::calls::judged;
+pub(super) use self::waiting::interrupted;
 
 /// Judges calls that read or write files or go to sockets, and carries them out.
 pub(super) struct Files {

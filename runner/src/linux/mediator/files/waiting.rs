@@ -146,7 +146,7 @@ impl Waiting {
 }
 
 /// How a call of a thread ends for which a signal waits.
-pub(super) fn interrupted(thread: i32) -> Option<Answer> {
+pub(in crate::linux::mediator) fn interrupted(thread: i32) -> Option<Answer> {
     let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
     let field = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
     let signals = |key| field(key).and_then(|bits| u64::from_str_radix(bits, 16).ok()).unwrap_or(0);
