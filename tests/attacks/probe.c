@@ -391,7 +391,7 @@ static int tcp_race(char **words) {
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) return 2;
     exchanged[0] = pair[0];
     exchanged[1] = pair[1];
-    for (int done = 0; done < tries; done++) {
+    for (int done = 0; done < tries && !reached; done++) {
         int made = socket(AF_INET, SOCK_STREAM, 0);
         struct sockaddr_in peer = {0};
         socklen_t size = sizeof peer;

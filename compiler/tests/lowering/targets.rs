@@ -1,11 +1,11 @@
 //! What the other targets of Linux make of a policy.
 
-use fence_compiler::fidelity::{Enforced, Level};
+use fence_compiler::fidelity::{Enforced, Level, Mechanism};
 use fence_compiler::host::{FileFacts, Host, Support};
 use fence_compiler::lower::linux::{Lowered, lower, lower_for};
 use fence_compiler::lower::seatbelt::RunId;
 use fence_compiler::lower::target::{Finish, LinuxTarget};
-use fence_compiler::plan::bwrap;
+use fence_compiler::plan::{NetworkPlan, bwrap};
 use fence_compiler::policy::RuleId;
 
 use super::machine::{DEBIAN, files, host};
@@ -212,6 +212,33 @@ fn where_fence_does_not_run_nothing_is_connected_to_and_that_is_told() {
     let lowered = lower_for(&target, &policy(text), &host(WORK), &mut files(DEBIAN));
     let levels: Vec<Level> = (0..4).map(|rule| level(&lowered, rule)).collect();
     assert_eq!(levels, [Level::Stricter, Level::Stricter, Level::Stricter, Level::Exact]);
+}
+
+#[test]
+fn with_landlock_alone_the_proxy_is_reached_where_calls_are_answered() {
+    let text = "allow connect a.example:443, localhost:5432\nlimit connect-time 5s\nallow env HTTP_PROXY\n";
+    let judged = landlock(text, &host(WORK), &files(DEBIAN));
+    let NetworkPlan::Judged(network) = &judged.plan.network else { panic!("it is isolated") };
+    assert!(network.names.is_empty() && network.addresses.is_empty() && network.host_ports.is_empty());
+    assert_eq!((network.proxy.to_string(), network.connect_time), ("127.0.0.1:0".to_owned(), Some(5000)));
+    let by = |lowered: &Lowered| lowered.fidelity[0].by.clone();
+    assert_eq!(by(&judged), [Mechanism::Proxy, Mechanism::Mediator]);
+    assert_eq!(level(&judged, 0), Level::Stricter);
+    // What only the run knows is in no plan.
+    assert!(judged.plan.environment.set.keys().all(|name| name == "TMPDIR"));
+    let calls = |lowered: &Lowered, call: &str| lowered.plan.seccomp.iter().any(|rule| rule.calls.iter().any(|known| known == call));
+    assert!(calls(&judged, "listen") && calls(&judged, "setsockopt") && !calls(&judged, "connect"));
+    let mut old = host(WORK);
+    old.features.mediation = Support::No("it is old".to_owned());
+    for (text, host) in [(text, &old), ("allow connect a.example:443\ndeny connect *\n", &host(WORK))] {
+        let isolated = landlock(text, host, &files(DEBIAN));
+        assert_eq!(isolated.plan.network, NetworkPlan::Isolated);
+        assert!(!calls(&isolated, "setsockopt"));
+    }
+    assert_eq!(by(&landlock(text, &old, &files(DEBIAN))), [Mechanism::Absence, Mechanism::Seccomp]);
+    let mut older = host(WORK);
+    older.features.landlock_abi = 3;
+    assert!(calls(&landlock(text, &older, &files(DEBIAN)), "bind") && !calls(&judged, "bind"));
 }
 
 #[test]
