@@ -5,6 +5,8 @@
 mod harness;
 #[path = "work/matrix.rs"]
 mod matrix;
+#[path = "work/proxied.rs"]
+mod proxied;
 #[path = "work/published.rs"]
 mod published;
 #[path = "work/registries.rs"]
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         );
     }
     registries::add(&mut suite);
+    proxied::add(&mut suite);
     streams::add(&mut suite);
     published::add(&mut suite);
     matrix::add(&mut suite);
