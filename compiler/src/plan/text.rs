@@ -148,7 +148,10 @@ fn network_lines(network: &NetworkPlan) -> Vec<String> {
         lines.push(format!("loopback  on {} is the host's", ports(&judged.host_ports)));
     }
     if judged.proxy.port() == 0 {
-        lines.push(format!("proxy     {}, on a port of the run's own; nothing else is reached", judged.proxy.ip()));
+        lines.push(format!(
+            "proxy     {}, on a port of the run's own; nothing else is reached",
+            judged.proxy.ip()
+        ));
     } else {
         lines.push(format!("resolver  {}", judged.resolver));
         lines.push(format!("proxy     {}", judged.proxy));

@@ -226,7 +226,9 @@ fn with_landlock_alone_the_proxy_is_reached_where_calls_are_answered() {
     assert_eq!(level(&judged, 0), Level::Stricter);
     // What only the run knows is in no plan.
     assert!(judged.plan.environment.set.keys().all(|name| name == "TMPDIR"));
-    let calls = |lowered: &Lowered, call: &str| lowered.plan.seccomp.iter().any(|rule| rule.calls.iter().any(|known| known == call));
+    let calls = |lowered: &Lowered, call: &str| {
+        lowered.plan.seccomp.iter().any(|rule| rule.calls.iter().any(|known| known == call))
+    };
     assert!(calls(&judged, "listen") && calls(&judged, "setsockopt") && !calls(&judged, "connect"));
     let mut old = host(WORK);
     old.features.mediation = Support::No("it is old".to_owned());

@@ -204,9 +204,8 @@ fn by_bwrap(program: Bwrap, policy: &Policy, host: &Host) -> Chosen {
 
 #[cfg(target_os = "linux")]
 fn landlock(policy: &Policy, host: &Host, screen: Screen) -> Result<Chosen, String> {
-    let connects = |rule: &Rule| {
-        rule.effect == Effect::Allow && matches!(rule.subject, Subject::Connect { .. })
-    };
+    let connects =
+        |rule: &Rule| rule.effect == Effect::Allow && matches!(rule.subject, Subject::Connect { .. });
     let mut host = host.clone();
     if host.features.mediation.is_yes()
         && policy.rules.iter().any(connects)

@@ -31,8 +31,7 @@ use crate::preflight::{self, Refusal, ssh, told, world};
 use crate::proxy::{self, Summary};
 
 /// Why nothing is reached directly with Landlock alone, although the policy allows it.
-const PAST_THE_PROXY: &str =
-    "with Landlock alone it is reached through the proxy that `HTTP_PROXY` and its like name, and not directly";
+const PAST_THE_PROXY: &str = "with Landlock alone it is reached through the proxy that `HTTP_PROXY` and its like name, and not directly";
 
 /// Judges the starts of a run by its policy.
 pub(super) struct Starts<'a> {

@@ -4,8 +4,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use fence_compiler::plan::{LandlockPlan, LandlockRule};
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated,
-    RulesetError, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetError, Scope,
 };
 
 use super::operation::{Operation, Step};
@@ -45,9 +45,12 @@ impl Layers {
         let files = strict()
             .handle_access(AccessFs::from_all(abi))
             .and_then(|ruleset| if scopes.is_empty() { Ok(ruleset) } else { ruleset.scope(scopes) });
-        let files = files.and_then(|ruleset| {
-            if network.is_empty() { Ok(ruleset) } else { ruleset.handle_access(network) }
-        });
+        let files =
+            files.and_then(
+                |ruleset| {
+                    if network.is_empty() { Ok(ruleset) } else { ruleset.handle_access(network) }
+                },
+            );
         let files = descriptor(files.and_then(Ruleset::create))?;
         let scopes = if scopes.is_empty() {
             None
@@ -65,7 +68,11 @@ impl Layers {
     }
 
     /// Fills the one ruleset there is with the plan's rules that still lead somewhere, and enters it.
-    pub(super) fn alone_steps(&self, plan: &LandlockPlan, standard: &[(RawFd, BitFlags<AccessFs>)]) -> Vec<Step> {
+    pub(super) fn alone_steps(
+        &self,
+        plan: &LandlockPlan,
+        standard: &[(RawFd, BitFlags<AccessFs>)],
+    ) -> Vec<Step> {
         let steps = self.outer_steps(plan, standard).into_iter();
         let inner = self.inner();
         steps

@@ -82,8 +82,8 @@ fn served() -> io::Result<()> {
         let _ = say(&channel, &Said::Told { event: Box::new(event), remedy });
     };
     let mut until = Until(&channel);
-    let summary =
-        proxy::serve_as_proxy(setting, listener, Rights::GivenUp, &mut told, &mut until).map_err(io::Error::other)?;
+    let summary = proxy::serve_as_proxy(setting, listener, Rights::GivenUp, &mut told, &mut until)
+        .map_err(io::Error::other)?;
     say(&channel, &Said::Ended(summary))
 }
 

@@ -136,7 +136,8 @@ const TCP_HARMLESS: [u64; 17] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 13, 16, 17, 18,
 /// What could lead elsewhere than to the proxy while a process outside makes each `connect` on the caller's own socket, and what
 /// could offer a port. A filter sees no family of a descriptor: these are refused of every socket.
 fn to_the_proxy(landlock_abi: u32) -> Vec<CallRule> {
-    let none_of = |argument, values: &[u64]| Condition::NoneOf { argument, width: 32, values: values.to_vec() };
+    let none_of =
+        |argument, values: &[u64]| Condition::NoneOf { argument, width: 32, values: values.to_vec() };
     let inet = |more| vec![Condition::All(vec![equals(0, 32, AF_INET), more])];
     let options = |level, more| Condition::All(vec![equals(1, 32, level), more]);
     let ways = [SO_BINDTODEVICE, SO_MARK, SO_BINDTOIFINDEX];

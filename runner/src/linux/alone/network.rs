@@ -22,7 +22,10 @@ pub(super) fn unanswered() -> Option<String> {
         return Some(why);
     }
     let refused = |what: &str, errno: Errno| {
-        Some(format!("looking at a process that asks is refused: {what}: {}", errno.desc().to_lowercase()))
+        let reason = errno.desc().to_lowercase();
+        Some(format!(
+            "fence may not look at what it starts ({what}: {reason}); in a container, `CAP_SYS_PTRACE` or another filter lets it"
+        ))
     };
     let pid = match process::fork() {
         Ok(Side::Parent { pid }) => pid,

@@ -130,7 +130,9 @@ impl Served {
         let mut command = command.clone();
         command.environment.retain(|known| !variables.iter().any(|(name, _)| is(known, name)));
         let told = variables.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("NO_PROXY"));
-        command.environment.extend(told.filter_map(|(name, value)| CString::new(format!("{name}={value}")).ok()));
+        command
+            .environment
+            .extend(told.filter_map(|(name, value)| CString::new(format!("{name}={value}")).ok()));
         command
     }
 }

@@ -20,9 +20,9 @@ use super::watch::program_of;
 use crate::launch::{Arbiter, Refused};
 use crate::linux::seccomp::Judged;
 use crate::linux::sys::connection::{self, Kind};
+use crate::linux::sys::file;
 use crate::linux::sys::notice::{self, Answer, Notice};
 use crate::linux::sys::process::{self, Readable};
-use crate::linux::sys::file;
 use crate::preflight::Refusal;
 use fence_compiler::plan::Condition;
 

@@ -150,9 +150,10 @@ const ALONE: &[&str] = &[
     "fchmodat",
 ];
 
-/// Gives up what the process that makes the connections of a run does not need; capabilities stay, as looking at others may take one.
+/// Gives up what the process that makes the connections of a run does not need. Looking at others may take a capability.
 pub(super) fn give_up_alone() -> Result<(), Errno> {
     confine::no_new_privileges()?;
+    confine::keep_looking()?;
     let architecture = Architecture::NATIVE;
     let made = |name: &&str| (MADE.contains(name) || ALONE.contains(name)) && *name != "ptrace";
     let others = architecture.names().filter(|name| !made(name)).map(str::to_owned).collect();
@@ -244,6 +245,24 @@ mod tests {
                 && Command::new("/bin/true").status().is_err()
                 && std::net::UdpSocket::bind("127.0.0.1:0").is_err()
                 && process::new_session().is_err();
+            process::exit(i32::from(!held))
+        };
+        assert_eq!(process::wait_for_end(pid), Ok(Change::Exited(0)));
+    }
+
+    #[test]
+    fn who_makes_connections_can_read_and_remove_and_do_nothing_else() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let Side::Parent { pid } = process::fork().unwrap() else {
+            let held = give_up_alone().is_ok()
+                && std::fs::read_dir("/proc").is_ok_and(|names| names.count() > 1)
+                && File::create(file.path()).is_err()
+                && File::options().append(true).open(file.path()).is_err()
+                && std::fs::rename(file.path(), "/var/tmp/other").is_err()
+                && Command::new("/bin/true").status().is_err()
+                && std::net::UdpSocket::bind("127.0.0.1:0").is_err()
+                && process::new_session().is_err()
+                && std::fs::remove_file(file.path()).is_ok();
             process::exit(i32::from(!held))
         };
         assert_eq!(process::wait_for_end(pid), Ok(Change::Exited(0)));

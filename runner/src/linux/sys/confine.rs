@@ -64,6 +64,21 @@ pub(in crate::linux) fn drop_capabilities() -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) }).map(drop)
 }
 
+/// Gives up every capability but that of looking at other processes, where this one has it.
+pub(in crate::linux) fn keep_looking() -> Result<(), Errno> {
+    const SYS_PTRACE: u32 = 1 << 19;
+    let header = CapabilityHeader { version: VERSION_3, pid: 0 };
+    let mut sets = [CapabilitySets::default(); 2];
+    // SAFETY: the structures have the layout of version 3 and live through the call.
+    check(unsafe { libc::syscall(libc::SYS_capget, &raw const header, sets.as_mut_ptr()) })?;
+    let [first, _] = sets;
+    let kept = first.permitted & SYS_PTRACE;
+    let sets =
+        [CapabilitySets { effective: kept, permitted: kept, inheritable: 0 }, CapabilitySets::default()];
+    // SAFETY: as above.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) }).map(drop)
+}
+
 /// What a process that is about to execute must have given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::linux) enum Missing {
