@@ -49,7 +49,10 @@ pub fn run(
     }
     let serving = match (&plan.network, attendant, arbiter) {
         (NetworkPlan::Isolated, ..) => None,
-        (NetworkPlan::Judged(_), Some(attendant), Some(arbiter)) => Some((attendant, arbiter)),
+        // A plan for a namespace has an address of its own there, and does not refuse what goes past the proxy.
+        (NetworkPlan::Judged(judged), Some(attendant), Some(arbiter)) if judged.proxy.port() == 0 => {
+            Some((attendant, arbiter))
+        }
         (NetworkPlan::Judged(_), ..) => {
             return Err(Error::Plan("nobody serves the connections that the plan allows".to_owned()));
         }

@@ -45,12 +45,10 @@ impl Layers {
         let files = strict()
             .handle_access(AccessFs::from_all(abi))
             .and_then(|ruleset| if scopes.is_empty() { Ok(ruleset) } else { ruleset.scope(scopes) });
-        let files =
-            files.and_then(
-                |ruleset| {
-                    if network.is_empty() { Ok(ruleset) } else { ruleset.handle_access(network) }
-                },
-            );
+        let files = match network.is_empty() {
+            true => files,
+            false => files.and_then(|ruleset| ruleset.handle_access(network)),
+        };
         let files = descriptor(files.and_then(Ruleset::create))?;
         let scopes = if scopes.is_empty() {
             None
