@@ -154,6 +154,7 @@ pub(in crate::linux) fn signal_thread(process: i32, thread: i32, signal: i32) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
     use std::os::fd::AsRawFd;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::net::{UnixListener, UnixStream};
@@ -182,6 +183,34 @@ mod tests {
                 && listener.accept().is_ok()
                 && connect_soon(second.as_raw_fd(), &address) == Ok(());
             process::exit(i32::from(!is_given_up))
+        };
+        assert_eq!(process::wait_for_end(pid), Ok(Change::Exited(0)));
+    }
+
+    /// In a process of its own, as above.
+    #[test]
+    fn a_connection_that_was_given_up_goes_on_and_is_seen_to_stand() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // SAFETY: no memory is passed.
+        unsafe { libc::listen(listener.as_raw_fd(), 0) };
+        let port = listener.local_addr().unwrap().port().to_be_bytes();
+        let address = [&2_u16.to_ne_bytes()[..], &port, &[127, 0, 0, 1], &[0; 8]].concat();
+        let made = || {
+            // SAFETY: no memory is passed.
+            owned(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) })
+        };
+        let (first, second) = (made(), made());
+        assert_eq!(protocol(first.as_raw_fd()), Ok(libc::IPPROTO_TCP));
+        let Side::Parent { pid } = process::fork().unwrap() else {
+            let waits = connect_soon(first.as_raw_fd(), &address) == Ok(())
+                && connect_soon(second.as_raw_fd(), &address) == Err(Errno::EINTR)
+                && !process::is_settled(second.as_raw_fd())
+                && listener.accept().is_ok();
+            while waits && !process::is_settled(second.as_raw_fd()) {
+                process::wait_readable([-1], 10);
+            }
+            let stands = connect_soon(second.as_raw_fd(), &address) == Ok(());
+            process::exit(i32::from(!(waits && stands)))
         };
         assert_eq!(process::wait_for_end(pid), Ok(Change::Exited(0)));
     }
