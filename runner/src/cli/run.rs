@@ -210,9 +210,7 @@ pub(super) fn prepare(
     if asks.is_some() {
         #[cfg(target_os = "linux")]
         if let Backend::Landlock(_) = backend {
-            bail!(
-                "with Landlock alone nobody can be asked: what may be connected to is fixed before; leave `--ask` out, or choose another backend"
-            );
+            bail!("with Landlock alone nobody can be asked; leave `--ask` out, or choose another backend");
         }
         let written = policy.rules.len();
         lowered.fidelity.retain(|held| !matches!(held.what, Enforced::Rule(id) if id.0 as usize >= written));
