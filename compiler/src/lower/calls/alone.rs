@@ -121,6 +121,7 @@ const IPPROTO_IP: u64 = 0;
 const IPPROTO_TCP: u64 = 6;
 const MSG_FASTOPEN: u64 = 0x2000_0000;
 const SOL_SOCKET: u64 = 1;
+const SO_LINGER: u64 = 13;
 const SO_BINDTODEVICE: u64 = 25;
 const SO_MARK: u64 = 36;
 const SO_BINDTOIFINDEX: u64 = 62;
@@ -162,6 +163,12 @@ fn to_the_proxy(landlock_abi: u32) -> Vec<CallRule> {
         rule(&["sendmsg"], vec![any_bit(2, 32, MSG_FASTOPEN)], "EOPNOTSUPP", at_once),
         rule(&["sendto", "sendmmsg"], vec![any_bit(3, 32, MSG_FASTOPEN)], "EOPNOTSUPP", at_once),
         rule(&["setsockopt"], ways, "EPERM", "could have a connection to the proxy go another way"),
+        rule(
+            &["setsockopt"],
+            vec![options(SOL_SOCKET, equals(2, 32, SO_LINGER))],
+            "EPERM",
+            "would hold up whoever makes connections, when that is the last to close a socket",
+        ),
         rule(
             &["listen", "accept", "accept4"],
             vec![Condition::Always],
