@@ -123,8 +123,7 @@ impl<'a> Judge<'a> {
 
     /// Without Landlock everything that is there can be read.
     fn hidden(&mut self, number: usize, region: &Region<'_>) {
-        let shown = matches!(self.tree.surfaces.get(number), Some(Surface::Tree { .. }));
-        if shown || !region.rights.write || region.rights.read || !is_visible(region) {
+        if self.shows(number, region) || !region.rights.write || region.rights.read || !is_visible(region) {
             return;
         }
         for party in &region.opening {
@@ -135,11 +134,17 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Whether something can be written at the place of a region: it is the host's, or the private `/tmp`.
+    fn shows(&self, number: usize, region: &Region<'_>) -> bool {
+        region.kind == RegionKind::Tmp
+            || matches!(self.tree.surfaces.get(number), Some(Surface::Tree { .. }))
+    }
+
     fn opened(&mut self, number: usize, region: &Region<'_>, claim: &Claim<'_>, actions: Actions) {
         let surface = self.tree.around(region);
         let kernel = matches!(region.at.components().next(), Some(b"proc" | b"sys"));
         let device = matches!(region.at.components().next(), Some(b"dev"));
-        let shown = matches!(self.tree.surfaces.get(number), Some(Surface::Tree { .. }));
+        let shown = self.shows(number, region);
         let Some(report) = self.findings.report(claim.party) else { return };
         if region.rights.write && !region.rights.read && !shown && is_visible(region) {
             report.stricter(UNREADABLE, &claim.text);

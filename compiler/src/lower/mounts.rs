@@ -192,7 +192,9 @@ impl Builder<'_> {
     fn place(&mut self, region: &Region<'_>, around: Surface, granted: Rights) -> Surface {
         // Landlock only ever adds: what it lets be read above, it lets be read here. A mount always can be read.
         let readable = granted.read || self.tree.holder == Holder::Mounts;
-        let hides = !region.rights.read && readable && *region.entry != Entry::Special;
+        // A socket that is opened is shown: nothing is read from it by its name, as it is from a pipe.
+        let socket = *region.entry == Entry::Special && region.rights.socket;
+        let hides = !region.rights.read && readable && !socket;
         match around {
             Surface::Bare | Surface::Private(_) | Surface::Passage(_) if is_visible(region) && !hides => {
                 self.make_way(region);
