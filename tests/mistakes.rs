@@ -1,6 +1,7 @@
 //! Single mistakes: each gives exactly its own finding at its own line, alone and beside others, in any policy.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod items;
 mod texts;
 
 use std::collections::BTreeSet;

@@ -316,9 +316,11 @@ class Work:
             suites.append((name, suite, 30 + 6 * (time.monotonic() - begun)))
         results = self.place / "results.jsonl"
         done = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-        skip = {str(one["id"]) for one in done} | set(without["unviable"]) | set(map(str, without["left out"]))
+        skip = set(without["unviable"]) | set(map(str, without["left out"]))
         part, parts = map(int, shard.split("/"))
-        todo = [number for number in range(1, len(self.mutants) + 1) if str(number) not in skip][part::parts]
+        chosen = [number for number in range(1, len(self.mutants) + 1) if str(number) not in skip][part::parts]
+        known = {one["id"] for one in done}
+        todo = [number for number in chosen if number not in known]
 
         def one(number):
             for name, suite, limit in suites:
@@ -345,7 +347,7 @@ class Work:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", help="a folder for everything that is made")
-    parser.add_argument("--shard", default="0/1", help="each N-th mutant that is left, from the K-th on")
+    parser.add_argument("--shard", default="0/1", help="each N-th of those that can be switched, from the K-th on")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("files", nargs="*", default=FILES, help="below compiler/src")
     asked = parser.parse_intermixed_args()

@@ -4,6 +4,8 @@
 
 mod agreement;
 mod artifacts;
+mod astray;
+mod commands;
 mod limits;
 mod machine;
 mod model;
@@ -11,4 +13,6 @@ mod network;
 mod offers;
 mod plans;
 mod targets;
+mod told;
+mod trees;
 mod written;

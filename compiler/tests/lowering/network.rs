@@ -145,6 +145,42 @@ fn more_sets_of_ports_than_blocks_share_the_last() {
 }
 
 #[test]
+fn as_many_sets_and_blocks_as_there_is_room_for_are_told_apart() {
+    let sets = |count: u16| -> Vec<Vec<PortRange>> {
+        let text: String =
+            (1..=count).map(|port| format!("allow connect h{port}.example:{port}\n")).collect();
+        judged(&text).unwrap().names.into_iter().map(|names| names.ports).collect()
+    };
+    let alone = |port| vec![PortRange { low: port, high: port }];
+    assert_eq!(sets(31), (1..=31).map(alone).collect::<Vec<_>>());
+    assert_eq!(sets(32), (1..=30).map(alone).chain([vec![PortRange::ALL]]).collect::<Vec<_>>());
+    let blocks = |count: u16| {
+        let text: String = (0..count)
+            .map(|n| format!("allow connect 10.{}.{}.0/24:443, [2001:db8::]:22\n", n / 256, n % 256))
+            .collect();
+        judged(&text).unwrap().addresses
+    };
+    assert_eq!(blocks(255).len(), 256);
+    let both = [PortRange { low: 22, high: 22 }, PortRange { low: 443, high: 443 }];
+    let whole = blocks(256);
+    assert_eq!(whole.len(), 2);
+    assert!(whole.iter().all(|all| all.block.prefix_len() == 0 && all.ports == both), "{whole:?}");
+}
+
+#[test]
+fn the_smallest_limit_of_each_kind_holds_for_connections() {
+    let limits = |rules: &str| {
+        let network = judged(&format!("allow connect a.example:443\n{rules}")).unwrap();
+        (network.connect_time, network.idle_time)
+    };
+    assert_eq!(limits("limit time 1s\n"), (None, None));
+    assert_eq!(limits("limit idle-time 9s\n"), (None, Some(9_000)));
+    let several = "limit connect-time 5s\nlimit connect-time 3s\non macos {\n  limit connect-time 1s\n}\n\
+                   on linux {\n  limit connect-time 4s\n}\n";
+    assert_eq!(limits(several), (Some(3_000), None));
+}
+
+#[test]
 fn names_are_resolved_by_files_of_fences_own_only_where_something_connects() {
     let names = |text: &str| {
         let plan = lower(&policy(text), &machine::host("/home/ada"), &mut machine::files(FILES)).plan;

@@ -44,7 +44,7 @@ fn shown(lowered: &Lowered) -> String {
     out
 }
 
-fn mount_line(mount: &Mount) -> String {
+pub(super) fn mount_line(mount: &Mount) -> String {
     let rules = |rules: &[RuleId]| rules.iter().map(|rule| format!(" #{}", rule.0)).collect::<String>();
     match mount {
         Mount::Directory { at, mode } => format!("directory {at} {mode:04o}"),
@@ -516,6 +516,8 @@ fn what_closes_nothing_is_an_error() {
         ("deny run $git_root/x, $cwd/x best-effort", vec![]),
         ("deny connect *.example.org except $HERE", vec![]),
         ("deny read $HERE", vec!["E0706"]),
+        ("on macos {\n  deny connect $HERE\n  deny read $HERE\n}", vec![]),
+        ("on linux {\n  deny connect $HERE\n  deny read $HERE\n}", vec!["E0706", "E0706"]),
     ] {
         let mut host = host("/home/ada/work");
         host.git_root = None;

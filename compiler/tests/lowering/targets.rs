@@ -98,6 +98,58 @@ fn landlock_gives_nothing_under_names_that_a_pattern_closes_later() {
 }
 
 #[test]
+fn landlock_gives_no_right_under_names_that_a_pattern_closes_for_it() {
+    for (rule, expected) in [
+        (
+            "deny read $cwd/*.key",
+            &[
+                "-wx /home/ada/work",
+                "r-- /home/ada/work/.env",
+                "r-- /home/ada/work/.git",
+                "r-- /home/ada/work/node_modules",
+                "r-- /home/ada/work/src",
+            ][..],
+        ),
+        (
+            "deny write $cwd/*.key",
+            &[
+                "r-x /home/ada/work",
+                "-w- /home/ada/work/.env",
+                "-w- /home/ada/work/.git",
+                "-w- /home/ada/work/node_modules",
+                "-w- /home/ada/work/src",
+            ],
+        ),
+        (
+            "deny exec $cwd/*.key",
+            &[
+                "-w- /home/ada/work",
+                "r-x /home/ada/work/.env",
+                "r-x /home/ada/work/.git",
+                "r-x /home/ada/work/node_modules",
+                "r-x /home/ada/work/src",
+            ],
+        ),
+        ("deny socket $cwd/*.key", &["rwx /home/ada/work"]),
+        (
+            "deny write $cwd/src/*.key",
+            &[
+                "r-x /home/ada/work",
+                "-w- /home/ada/work/.env",
+                "-w- /home/ada/work/.git",
+                "-w- /home/ada/work/node_modules",
+                "-w- /home/ada/work/src/main.rs",
+            ],
+        ),
+    ] {
+        let text = format!("allow read write exec $cwd\n{rule}");
+        let given = rules(&landlock(&text, &host(WORK), &files(DEBIAN)));
+        let given: Vec<&str> = given.iter().map(String::as_str).filter(|line| line.contains(WORK)).collect();
+        assert_eq!(given, expected, "{rule}");
+    }
+}
+
+#[test]
 fn landlock_keeps_a_link_that_something_closed_leads_through() {
     let files = files("/home/ada/work/link -> /srv/kept\n/srv/kept/x\n/home/ada/work/src/main.rs\n/proc/");
     let open = landlock("allow read write $cwd", &host(WORK), &files);
