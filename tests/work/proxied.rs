@@ -6,9 +6,11 @@ use super::{Said, reachable, rule_for, run, succeeded};
 /// A host that no policy allows, and that does not exist.
 const OTHER: &str = "other.invalid";
 
+type Test = fn(&Scene) -> Result<(), String>;
+
 /// Adds the tests for each person.
 pub(super) fn add(suite: &mut Suite) {
-    let tests: [(&str, fn(&Scene) -> Result<(), String>); 2] = [
+    let tests: [(&str, Test); 2] = [
         ("npm installs from its registry with Landlock alone, and nothing else is reached", npm),
         ("pip downloads from its index with Landlock alone", pip),
     ];

@@ -136,8 +136,7 @@ impl<'a> Judge<'a> {
 
     /// Whether something can be written at the place of a region: it is the host's, or the private `/tmp`.
     fn shows(&self, number: usize, region: &Region<'_>) -> bool {
-        region.kind == RegionKind::Tmp
-            || matches!(self.tree.surfaces.get(number), Some(Surface::Tree { .. }))
+        region.kind == RegionKind::Tmp || matches!(self.tree.surfaces.get(number), Some(Surface::Tree { .. }))
     }
 
     fn opened(&mut self, number: usize, region: &Region<'_>, claim: &Claim<'_>, actions: Actions) {

@@ -2,7 +2,7 @@
 //! this process makes each connection in its place.
 
 mod network;
-mod served;
+mod proxy;
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
@@ -84,7 +84,7 @@ pub fn run(
         steps.push(Operation::DropBoundingSet.into());
     }
     steps.push(Operation::DropCapabilities.into());
-    let known = network.as_ref().map(|network| network.served.known_to(command));
+    let known = network.as_ref().map(|network| network.proxy.known_to(command));
     let command = known.as_ref().unwrap_or(command);
     let command = Command::new(plan, command, filter, None, blocked.before, None, options.timings)?;
     steps.extend(command.steps.into_iter().map(|step| match step.operation {
@@ -92,7 +92,7 @@ pub fn run(
         _ => step,
     }));
     if let Some(network) = &mut network {
-        network.served.await_ready()?;
+        network.proxy.served.heard()?;
     }
     let _ = join::adopt_orphans();
     let pid = match join::fork().map_err(|errno| explain::first(1, errno))? {
@@ -117,12 +117,21 @@ pub fn run(
             Ok(())
         }
     };
-    end_all(network.as_ref().map(|network| network.served.pid()));
+    if let Some(network) = &mut network {
+        network.let_go();
+    }
+    let ended = end_all(network.as_ref().map(|network| network.proxy.served.pid()));
     if let Some(network) = network {
         network.conclude();
     }
     drop(blocked);
     served?;
+    ended.map_err(|error| Error::Step {
+        attempt: "ending what the command has left running".to_owned(),
+        reason: error.to_string(),
+        repair: "look for it with `ps`, and end it yourself".to_owned(),
+        rules: Vec::new(),
+    })?;
     let mut bytes = [0; message::LENGTH];
     let mut failure = None;
     while sys::read(report.as_raw_fd(), &mut bytes) == Ok(message::LENGTH) {
@@ -172,25 +181,35 @@ fn may_empty_the_bounding_set() -> bool {
 }
 
 /// Ends everything that the command has left: each becomes a child of this process when its own parent ends. One is no part of it.
-fn end_all(other: Option<i32>) {
+fn end_all(other: Option<i32>) -> io::Result<()> {
     let own = nix::unistd::getpid().as_raw();
+    let mut tries = 0;
     loop {
-        let mut left = children(own);
-        left.retain(|pid| Some(*pid) != other);
-        for pid in &left {
+        let left = children(own);
+        for pid in left.iter().flatten().filter(|pid| Some(**pid) != other) {
             process::kill(*pid, libc::SIGKILL);
         }
-        match process::take_change() {
-            Err(Errno::ECHILD) => return,
-            Ok(None) if left.is_empty() => return,
-            Ok(None) => {
-                // One of them is about to end.
-                let _ = process::wait_readable([-1], 1);
+        loop {
+            match process::take_change() {
+                Err(Errno::ECHILD) => return Ok(()),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
             }
-            _ => {}
         }
+        match left {
+            Ok(left) if left.iter().all(|pid| Some(*pid) == other) => return Ok(()),
+            Ok(_) => {}
+            // It may be for a moment that nothing can be looked at.
+            Err(_) if tries < PATIENCE => tries += 1,
+            Err(error) => return Err(error),
+        }
+        // Some of them are about to end.
+        let _ = process::wait_readable([-1], 1);
     }
 }
+
+/// How often what is left is looked for where it cannot be seen, a millisecond apart.
+const PATIENCE: u32 = 2000;
 
 /// The run's own `$tmp`, which is gone when this is dropped.
 #[derive(Debug)]

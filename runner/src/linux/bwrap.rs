@@ -21,6 +21,7 @@ use nix::sys::stat::Mode;
 use super::descriptors::Standard;
 use super::outside::{Outside, Target, Time};
 use super::parent::{Blocked, PASSED, attend, pipe, take_terminal_back};
+use super::served::Served;
 use super::sys::join;
 use super::sys::process::{Change, Signals};
 use super::{command, elsewhere, seccomp, sys};
@@ -93,7 +94,7 @@ pub fn run(
     };
     gate.open()?;
     let attended = match (attendant, finisher.channel) {
-        (Some(attendant), Some(channel)) => attend(attendant, channel, &plan, &mut outside),
+        (Some(attendant), Some(channel)) => served(attendant, channel, &plan, &mut outside),
         _ => Ok(()),
     };
     if attended.is_err() {
@@ -118,6 +119,19 @@ pub fn run(
             problem: launch::ExecProblem::Refused,
         }),
     }
+}
+
+/// Has the network served by a process of its own until the command has ended: whoever waits for it signals it.
+fn served(
+    attendant: &mut dyn Attendant,
+    channel: OwnedFd,
+    plan: &LinuxPlan,
+    outside: &mut Outside,
+) -> Result<(), Error> {
+    let mut served = Served::start(attendant, |attendant, watch| attend(attendant, channel, plan, watch))?;
+    let ended = served.until_the_end(outside);
+    served.conclude();
+    ended
 }
 
 /// Everything that bubblewrap is told, but for the command.

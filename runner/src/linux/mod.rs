@@ -22,6 +22,7 @@ mod parent;
 pub(crate) mod relay;
 mod sandbox;
 pub mod seccomp;
+mod served;
 pub(crate) mod serving;
 pub(crate) mod session;
 #[allow(unsafe_code)]

@@ -77,6 +77,12 @@ pub(in crate::lower) fn alone(alone: Alone) -> Vec<CallRule> {
         ),
         rule(&["prlimit64"], vec![others(0)], "EPERM", "would change the limits of processes outside"),
         rule(
+            &["sched_setscheduler", "sched_setparam", "sched_setattr", "sched_setaffinity"],
+            vec![others(0)],
+            "EPERM",
+            "would slow processes outside down",
+        ),
+        rule(
             &["setpriority", "ioprio_set"],
             vec![others(1), Condition::NoneOf { argument: 0, width: 32, values: vec![PRIO_PROCESS, 1] }],
             "EPERM",

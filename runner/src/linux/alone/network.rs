@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::served::Served;
+use super::proxy::Proxy;
 use crate::launch::{Arbiter, Attendant, Error};
 use crate::linux::mediator::connector::Connector;
 use crate::linux::outside::Outside;
@@ -57,7 +57,7 @@ fn cannot_answer(errno: Errno) -> Error {
 
 /// What is there beside the command.
 pub(super) struct Network<'a> {
-    pub(super) served: Served,
+    pub(super) proxy: Proxy,
     connector: Connector<'a>,
     /// Where the place is handed over where calls are answered; nothing, once it was.
     wire: Option<OwnedFd>,
@@ -74,10 +74,10 @@ impl<'a> Network<'a> {
         attendant: &mut dyn Attendant,
         arbiter: &'a mut dyn Arbiter,
     ) -> Result<Network<'a>, Error> {
-        let served = Served::start(attendant)?;
+        let proxy = Proxy::start(attendant)?;
         let (wire, wire_end) = channel()?;
-        let connector = Connector::new(arbiter, served.at);
-        Ok(Network { served, connector, wire: Some(wire), wire_end })
+        let connector = Connector::new(arbiter, proxy.at);
+        Ok(Network { proxy, connector, wire: Some(wire), wire_end })
     }
 
     /// Makes connections until the command has ended.
@@ -89,15 +89,17 @@ impl<'a> Network<'a> {
         loop {
             let [ended, received, timer] = outside.waited();
             let wire = self.wire.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-            let (call, serving) = (self.connector.descriptor(), self.served.descriptor());
+            let (call, serving) = (self.connector.descriptor(), self.proxy.served.descriptor());
             let waited = [ended, received, timer, wire, call, serving];
             let [.., wire, call, serving] = process::wait_readable(waited, self.connector.patience());
             if outside.wait(0).is_break() {
                 return served;
             }
             if serving != Readable::No && served.is_ok() {
-                served = Err(self.served.ended(&[]));
-                outside.kill();
+                served = self.proxy.served.heard();
+                if served.is_err() {
+                    outside.kill();
+                }
             }
             if wire != Readable::No
                 && let Some(wire) = self.wire.take()
@@ -115,9 +117,14 @@ impl<'a> Network<'a> {
         self.connector.listen(listener.ok_or(Errno::EBADF)?)
     }
 
+    /// Gives up the connections that wait: whoever asked for them is ended, and their descriptors are needed for that.
+    pub(super) fn let_go(&mut self) {
+        self.connector.let_go();
+    }
+
     /// Lets what was sent be passed on, and tells what was refused.
     pub(super) fn conclude(self) {
-        self.served.conclude();
+        self.proxy.served.conclude();
         self.connector.conclude();
     }
 }

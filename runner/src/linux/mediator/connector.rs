@@ -102,6 +102,11 @@ impl<'a> Connector<'a> {
         }
     }
 
+    /// Gives up connections that wait: nobody is left to use them.
+    pub(in crate::linux) fn let_go(&mut self) {
+        self.waiting.clear();
+    }
+
     /// Tells what was refused, when the run is over.
     pub(in crate::linux) fn conclude(self) {
         self.arbiter.conclude();

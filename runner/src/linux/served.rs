@@ -1,23 +1,21 @@
-//! The process that serves the connections of a run: its proxy, on a port of the machine's loopback.
+//! A process that serves the network of a run, beside the one that waits for its command.
 //!
-//! It reads what the run's programs send, and so it has given up its rights before they start. What it decides, it tells by itself.
-//! It ends with the run, and the run ends with it.
+//! It reads what the run's programs send, and so it gives up its rights first: among them to signal anybody, which whoever waits for
+//! a command has to. What it decides, it tells by itself. It ends with the run, and the run ends with it.
 
-use std::ffi::{CStr, CString};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use fence_compiler::lower::environment;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
-use crate::launch::{self, Attendant, Error, Explicit, Sockets};
-use crate::linux::parent::lost;
-use crate::linux::sys::process::{self, Readable, Side};
-use crate::linux::sys::{self, join, socket};
-use crate::proxy::{Credential, Watch};
+use super::outside::Outside;
+use super::parent::lost;
+use super::sys::process::{self, Readable, Side};
+use super::sys::{self, join};
+use crate::launch::{Attendant, Error};
+use crate::proxy::Watch;
 
 /// That process, as the one sees it that has started it.
 #[derive(Debug)]
@@ -25,11 +23,6 @@ pub(super) struct Served {
     pid: i32,
     /// Its other end is the process's: each sees that the other has ended.
     lifeline: Option<OwnedFd>,
-    /// Kept, so that no other program gets the port while the run's programs know it.
-    _listener: TcpListener,
-    /// Where it listens.
-    pub(super) at: SocketAddrV4,
-    credential: Credential,
 }
 
 /// What it says when it serves.
@@ -41,38 +34,28 @@ impl Served {
     /// Starts it. The signals that are for the command are blocked already.
     ///
     /// # Errors
-    /// There is no port, no credential, or no process.
-    pub(super) fn start(attendant: &mut dyn Attendant) -> Result<Served, Error> {
-        let any = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
-        let listener = socket::listen_at(any).map(sys::owned).map_err(|errno| failed("listening", errno))?;
-        let listener = TcpListener::from(listener);
-        let at = match listener.local_addr() {
-            Ok(SocketAddr::V4(at)) => at,
-            _ => return Err(failed("listening", Errno::EADDRNOTAVAIL)),
-        };
-        let credential = Credential::fresh().map_err(|error| {
-            Error::Serve(format!("cannot serve connections: making a credential: {error}"))
-        })?;
+    /// There is no process.
+    pub(super) fn start(
+        attendant: &mut dyn Attendant,
+        attend: impl FnOnce(&mut dyn Attendant, &mut dyn Watch) -> Result<(), Error>,
+    ) -> Result<Served, Error> {
         let (lifeline, other_end) =
             socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
                 .map_err(|errno| failed("making a channel", errno))?;
         match process::fork().map_err(|errno| failed("starting a process", errno))? {
-            Side::Parent { pid } => {
-                Ok(Served { pid, lifeline: Some(lifeline), _listener: listener, at, credential })
-            }
+            Side::Parent { pid } => Ok(Served { pid, lifeline: Some(lifeline) }),
             Side::Child => {
                 drop(lifeline);
-                let explicit = Explicit { listener: listener.into(), at, credential };
-                process::exit(i32::from(serve(attendant, explicit, other_end).is_err()))
+                process::exit(i32::from(serve(attendant, attend, other_end).is_err()))
             }
         }
     }
 
-    /// Waits until it serves.
+    /// Waits until it serves, or has ended.
     ///
     /// # Errors
-    /// Why it does not.
-    pub(super) fn await_ready(&mut self) -> Result<(), Error> {
+    /// Why it does not serve, or not any more.
+    pub(super) fn heard(&mut self) -> Result<(), Error> {
         let mut byte = [0];
         match sys::read(self.descriptor(), &mut byte) {
             Ok(1) if byte == [READY] => Ok(()),
@@ -81,7 +64,7 @@ impl Served {
         }
     }
 
-    /// What tells that it has ended.
+    /// What tells that it serves, or has ended.
     pub(super) fn descriptor(&self) -> RawFd {
         self.lifeline.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
@@ -91,8 +74,29 @@ impl Served {
         self.pid
     }
 
+    /// Waits until the command has ended.
+    ///
+    /// # Errors
+    /// Nobody serves any more: the command is ended then.
+    pub(super) fn until_the_end(&mut self, outside: &mut Outside) -> Result<(), Error> {
+        let mut served = Ok(());
+        loop {
+            let [ended, received, timer] = outside.waited();
+            let [.., serving] = process::wait_readable([ended, received, timer, self.descriptor()], -1);
+            if outside.wait(0).is_break() {
+                return served;
+            }
+            if serving != Readable::No && served.is_ok() {
+                served = self.heard();
+                if served.is_err() {
+                    outside.kill();
+                }
+            }
+        }
+    }
+
     /// Why it has ended before the run: in its own words, which may have begun already, or how.
-    pub(super) fn ended(&mut self, begun: &[u8]) -> Error {
+    fn ended(&mut self, begun: &[u8]) -> Error {
         let mut words = begun.to_vec();
         let mut part = [0; 256];
         while words.len() < LONGEST {
@@ -114,26 +118,9 @@ impl Served {
 
     /// Lets it pass on what was sent and tell what it has to, and waits for that.
     pub(super) fn conclude(mut self) {
-        self.lifeline = None;
-        let _ = process::wait_for_end(self.pid);
-    }
-
-    /// The command, with what only the run knows in its environment: where the proxy is, and what it asks for. Loopback is reached
-    /// through it like everything else.
-    pub(super) fn known_to(&self, command: &launch::Command) -> launch::Command {
-        let at = SocketAddr::V4(self.at);
-        let (http, socks) = (self.credential.url("http", at), self.credential.url("socks5h", at));
-        let variables = environment::proxy(&http, &socks);
-        let is = |variable: &CStr, name: &str| {
-            variable.to_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
-        };
-        let mut command = command.clone();
-        command.environment.retain(|known| !variables.iter().any(|(name, _)| is(known, name)));
-        let told = variables.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("NO_PROXY"));
-        command
-            .environment
-            .extend(told.filter_map(|(name, value)| CString::new(format!("{name}={value}")).ok()));
-        command
+        if self.lifeline.take().is_some() {
+            let _ = process::wait_for_end(self.pid);
+        }
     }
 }
 
@@ -146,22 +133,28 @@ impl Drop for Served {
     }
 }
 
-fn failed(doing: &str, errno: Errno) -> Error {
+/// Why nothing can be served.
+pub(super) fn failed(doing: &str, errno: Errno) -> Error {
     let reason = errno.desc().to_lowercase();
     Error::Serve(format!("cannot serve connections: {doing}: {reason}; nothing was run"))
 }
 
 /// What the process does.
-fn serve(attendant: &mut dyn Attendant, explicit: Explicit, lifeline: OwnedFd) -> Result<(), ()> {
-    let sockets = Sockets { judged: None, channel: None, explicit: Some(explicit) };
+fn serve(
+    attendant: &mut dyn Attendant,
+    attend: impl FnOnce(&mut dyn Attendant, &mut dyn Watch) -> Result<(), Error>,
+    lifeline: OwnedFd,
+) -> Result<(), ()> {
     let mut until = Until(lifeline);
     let prepared = join::die_with_parent()
         // Keys of the terminal are for the command.
         .and_then(|()| process::new_session())
         .map_err(|errno| failed("beginning", errno));
     sys::release_standard();
-    match prepared.and_then(|()| attendant.attend(sockets, &mut until)) {
+    match prepared.and_then(|()| attend(attendant, &mut until)) {
         Ok(()) => {
+            // What threads of this process serve ends with the run.
+            process::wait_readable([until.0.as_raw_fd()], -1);
             attendant.conclude();
             Ok(())
         }
