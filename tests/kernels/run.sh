@@ -6,7 +6,6 @@
 # Needs: qemu-system-x86, squashfs-tools, busybox-static, kmod, cpio, dpkg. Processors are emulated (QEMU_ACCEL=kvm where that
 # works), so a suite takes about ten times as long. Everything is made in $FENCE_KERNELS (target/kernels).
 set -eu
-umask 077
 
 [ $# -ge 2 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 2; }
 deb=$(realpath "$1") suite=$2
@@ -19,6 +18,9 @@ mkdir -p "$work"
 built=$(cd "$repository" && cargo test --locked -p fence-sandbox --test "$suite" --no-run 2>&1) || { echo "$built"; exit 1; }
 test=$(realpath "$(echo "$built" | sed -n 's/.*Executable .*(\(.*\))/\1/p' | head -n 1)")
 fence=$(dirname "$(dirname "$test")")/fence
+
+# The image holds what only root may read here.
+umask 077
 
 # The file tree: programs and libraries of this machine, without what no test needs.
 image=$work/root.squashfs

@@ -9,9 +9,10 @@ use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::plan::{LinuxPlan, Mount, TerminalPlan, Writing};
 use landlock::{AccessFs, BitFlags};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{UnixAddr, getpeername};
 use nix::unistd::AccessFlags;
 
-use super::sys::{self, standard};
+use super::sys::{self, connection, standard};
 use crate::launch::Error;
 
 /// The standard descriptors, looked at.
@@ -37,7 +38,7 @@ enum Kind {
 
 impl Standard {
     /// Looks at the three; a directory and an `O_PATH` descriptor are refused, because a program inside could
-    /// walk from there.
+    /// walk from there, and a socket that is not connected for good, because it is of the caller's network.
     pub(super) fn new() -> Result<Standard, Error> {
         Standard::at([0, 1, 2])
     }
@@ -172,6 +173,12 @@ impl Descriptor {
                 "give it a file, a pipe or `/dev/null`",
             ));
         }
+        if file_type.is_socket() && !leads_to_one_other_end(number) {
+            return Err(refuse(
+                "is a socket with which the command could reach what no rule opens: it is of the caller's network, and can be connected or sent from anew",
+                "give it through a pipe: `cat | fence … | cat`",
+            ));
+        }
         let kind = if file_type.is_file() || file_type.is_block_device() {
             Kind::File
         } else if file_type.is_char_device() && nix::unistd::isatty(standard(number)) == Ok(true) {
@@ -229,6 +236,13 @@ impl Descriptor {
             None
         }
     }
+}
+
+/// Whether a socket is connected for good, as one of a pair is: not even one of TCP is, which can be disconnected.
+fn leads_to_one_other_end(number: RawFd) -> bool {
+    let is_stream = |kind: connection::Kind| matches!(kind.of, libc::SOCK_STREAM | libc::SOCK_SEQPACKET);
+    connection::kind(number).is_ok_and(|kind| kind.family == libc::AF_UNIX && is_stream(kind))
+        && getpeername::<UnixAddr>(number).is_ok()
 }
 
 /// What tells one file from all others.
