@@ -135,11 +135,16 @@ impl Start {
         }
         if let Some(path) = &self.left_open {
             let file = File::options().read(true).write(path.is_file()).open(path)?;
-            // SAFETY: between fork and exec only `dup2` is called, on a descriptor that the closure owns.
+            // SAFETY: between fork and exec only `dup2` and `fcntl` are called, on a descriptor that the closure owns.
             unsafe {
-                command.pre_exec(move || match libc::dup2(file.as_raw_fd(), LEFT_OPEN) {
-                    -1 => Err(io::Error::last_os_error()),
-                    _ => Ok(()),
+                command.pre_exec(move || {
+                    // Where it has that number already, `dup2` changes nothing, and it would be closed.
+                    match libc::dup2(file.as_raw_fd(), LEFT_OPEN) == -1
+                        || libc::fcntl(LEFT_OPEN, libc::F_SETFD, 0) == -1
+                    {
+                        true => Err(io::Error::last_os_error()),
+                        false => Ok(()),
+                    }
                 });
             }
         }
