@@ -45,6 +45,31 @@ fn main() -> ExitCode {
 /// What a run said: its exit code and both its streams.
 type Said = (Ending, String);
 
+/// A host that no policy allows, and that does not exist.
+const OTHER: &str = "other.invalid";
+
+/// What is tried in a scene.
+type Test = fn(&Scene) -> Result<(), String>;
+
+/// Adds tests for each person.
+fn add_for_everybody(suite: &mut harness::Suite, tests: &[(&str, Test)]) {
+    for person in harness::Person::everybody() {
+        for (name, test) in tests.iter().copied() {
+            let (ground, someone) = (suite.ground(), person.clone());
+            suite.add(name, &person, move || test(&Scene::new(&ground, &someone, &[], &[])));
+        }
+    }
+}
+
+/// The registry that npm is set to, if it can be reached.
+fn npm_registry(scene: &Scene) -> Result<Option<String>, String> {
+    let registry = run(scene, &["npm", "config", "get", "registry"], &[]);
+    if !reachable(&registry)? || !reachable(&run(scene, &["npm", "view", "is-number", "name"], &[]))? {
+        return Ok(None);
+    }
+    Ok(registry.1.lines().next().map(str::to_owned))
+}
+
 /// Runs words in the workspace, with the programs of whoever runs the tests.
 fn run(scene: &Scene, words: &[&str], passed: &[&str]) -> Said {
     run_in(scene, "", words, passed)

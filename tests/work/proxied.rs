@@ -1,12 +1,7 @@
 //! npm, pip, curl and Python with Landlock alone: what they are allowed to reach they reach through the proxy of the run.
 
-use super::harness::{Ending, Person, Scene, Suite};
-use super::{Said, reachable, rule_for, run, succeeded};
-
-/// A host that no policy allows, and that does not exist.
-const OTHER: &str = "other.invalid";
-
-type Test = fn(&Scene) -> Result<(), String>;
+use super::harness::{Ending, Scene, Suite};
+use super::{OTHER, Said, Test, add_for_everybody, npm_registry, reachable, rule_for, run, succeeded};
 
 /// Adds the tests for each person.
 pub(super) fn add(suite: &mut Suite) {
@@ -14,12 +9,7 @@ pub(super) fn add(suite: &mut Suite) {
         ("npm installs from its registry with Landlock alone, and nothing else is reached", npm),
         ("pip downloads from its index with Landlock alone", pip),
     ];
-    for person in Person::everybody() {
-        for (name, test) in tests {
-            let (ground, someone) = (suite.ground(), person.clone());
-            suite.add(name, &person, move || test(&Scene::new(&ground, &someone, &[], &[])));
-        }
-    }
+    add_for_everybody(suite, &tests);
 }
 
 /// Runs a text for the shell under a policy with Landlock alone; what is written beside the workspace is the run's own.
@@ -32,11 +22,7 @@ fn inside(scene: &Scene, policy: &str, rule: &str, text: &str) -> Said {
 }
 
 fn npm(scene: &Scene) -> Result<(), String> {
-    let registry = run(scene, &["npm", "config", "get", "registry"], &[]);
-    if !reachable(&registry)? || !reachable(&run(scene, &["npm", "view", "is-number", "name"], &[]))? {
-        return Ok(());
-    }
-    let registry = registry.1.lines().next().unwrap_or_default().to_owned();
+    let Some(registry) = npm_registry(scene)? else { return Ok(()) };
     let policy = scene.policy("include base\nallow read write exec $workspace, $tmp\n").display().to_string();
     let rule = rule_for(&registry);
     let install = "npm init -y > /dev/null && npm install --no-audit --no-fund is-number express";

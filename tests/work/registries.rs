@@ -7,13 +7,9 @@ use std::process::Command;
 
 use super::harness::{Ending, Person, Scene, Suite};
 use super::matrix::NAMES;
-use super::{Said, reachable, rule_for, run, run_in, succeeded};
-
-/// A host that no policy allows, and that does not exist.
-const OTHER: &str = "other.invalid";
-
-/// What is tried in a scene.
-type Test = fn(&Scene) -> Result<(), String>;
+use super::{
+    OTHER, Said, Test, add_for_everybody, npm_registry, reachable, rule_for, run, run_in, succeeded,
+};
 
 /// Adds a test for each tool and person.
 pub(super) fn add(suite: &mut Suite) {
@@ -22,23 +18,11 @@ pub(super) fn add(suite: &mut Suite) {
         ("pip installs from its index, and what builds a package reaches nothing else", pip),
         ("cargo fetches from its registry, and build scripts reach nothing else", cargo),
     ];
-    for person in Person::everybody() {
-        for (name, test) in tests {
-            let (ground, someone) = (suite.ground(), person.clone());
-            suite.add(name, &person, move || test(&Scene::new(&ground, &someone, &[], &[])));
-        }
-    }
+    add_for_everybody(suite, &tests);
 }
 
 fn npm(scene: &Scene) -> Result<(), String> {
-    let registry = run(scene, &["npm", "config", "get", "registry"], &[]);
-    if !reachable(&registry)? {
-        return Ok(());
-    }
-    let registry = registry.1.lines().next().unwrap_or_default().to_owned();
-    if !reachable(&run(scene, &["npm", "view", "is-number", "name"], &[]))? {
-        return Ok(());
-    }
+    let Some(registry) = npm_registry(scene)? else { return Ok(()) };
     let rule = rule_for(&registry);
     let inside = Inside { scene, policy: "npm", rule: &rule, passed: &[], path: None };
     sh(scene, "rm -rf ~/.npm && git init -q . && mkdir -p sub/deep bad && npm init -y && rm -rf ~/.npm")?;

@@ -64,7 +64,18 @@ impl Served {
         }
     }
 
-    /// What tells that it serves, or has ended.
+    /// The same for what was seen of it while the command runs: that is ended if nobody serves any more.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn hear(&mut self, seen: Readable, outside: &Outside) -> Result<(), Error> {
+        if seen == Readable::No {
+            return Ok(());
+        }
+        self.heard().inspect_err(|_| outside.kill())
+    }
+
+    /// What tells that it serves, or has ended; -1 when it is known to have.
     pub(super) fn descriptor(&self) -> RawFd {
         self.lifeline.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
@@ -86,12 +97,7 @@ impl Served {
             if outside.wait(0).is_break() {
                 return served;
             }
-            if serving != Readable::No && served.is_ok() {
-                served = self.heard();
-                if served.is_err() {
-                    outside.kill();
-                }
-            }
+            served = served.and(self.hear(serving, outside));
         }
     }
 

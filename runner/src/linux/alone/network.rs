@@ -95,12 +95,7 @@ impl<'a> Network<'a> {
             if outside.wait(0).is_break() {
                 return served;
             }
-            if serving != Readable::No && served.is_ok() {
-                served = self.proxy.served.heard();
-                if served.is_err() {
-                    outside.kill();
-                }
-            }
+            served = served.and(self.proxy.served.hear(serving, outside));
             if wire != Readable::No
                 && let Some(wire) = self.wire.take()
                 && let Err(errno) = self.listen(&wire)

@@ -58,10 +58,7 @@ const VERSION_3: u32 = 0x2008_0522;
 
 /// Gives up every capability: effective, permitted, inheritable and with them the ambient ones.
 pub(in crate::linux) fn drop_capabilities() -> Result<(), Errno> {
-    let header = CapabilityHeader { version: VERSION_3, pid: 0 };
-    let sets = [CapabilitySets::default(); 2];
-    // SAFETY: the structures have the layout of version 3 and live through the call.
-    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) }).map(drop)
+    keep_capabilities(0)
 }
 
 /// Gives up every capability but that of looking at other processes, where this one has it.
@@ -72,10 +69,15 @@ pub(in crate::linux) fn keep_looking() -> Result<(), Errno> {
     // SAFETY: the structures have the layout of version 3 and live through the call.
     check(unsafe { libc::syscall(libc::SYS_capget, &raw const header, sets.as_mut_ptr()) })?;
     let [first, _] = sets;
-    let kept = first.permitted & SYS_PTRACE;
+    keep_capabilities(first.permitted & SYS_PTRACE)
+}
+
+/// Gives up every capability but these of the first 32.
+fn keep_capabilities(kept: u32) -> Result<(), Errno> {
+    let header = CapabilityHeader { version: VERSION_3, pid: 0 };
     let sets =
         [CapabilitySets { effective: kept, permitted: kept, inheritable: 0 }, CapabilitySets::default()];
-    // SAFETY: as above.
+    // SAFETY: the structures have the layout of version 3 and live through the call.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) }).map(drop)
 }
 

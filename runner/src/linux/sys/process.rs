@@ -437,16 +437,18 @@ fn answered(entry: &libc::pollfd) -> Readable {
 
 /// Whether a write of one message would not wait.
 pub(in crate::linux) fn is_writable(descriptor: RawFd) -> bool {
-    let mut entry = libc::pollfd { fd: descriptor, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: the pointer is to one live entry.
-    unsafe { libc::poll(&raw mut entry, 1, 0) == 1 && entry.revents & libc::POLLOUT != 0 }
+    seen_for_writing(descriptor) & libc::POLLOUT != 0
 }
 
 /// Whether a socket that was connecting is connected, or will not be.
 pub(in crate::linux) fn is_settled(socket: RawFd) -> bool {
-    let mut entry = libc::pollfd { fd: socket, events: libc::POLLOUT, revents: 0 };
+    seen_for_writing(socket) != 0
+}
+
+fn seen_for_writing(descriptor: RawFd) -> libc::c_short {
+    let mut entry = libc::pollfd { fd: descriptor, events: libc::POLLOUT, revents: 0 };
     // SAFETY: the pointer is to one live entry.
-    unsafe { libc::poll(&raw mut entry, 1, 0) == 1 }
+    if unsafe { libc::poll(&raw mut entry, 1, 0) } == 1 { entry.revents } else { 0 }
 }
 
 /// Whether a descriptor has something to read.
