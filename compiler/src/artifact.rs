@@ -249,7 +249,9 @@ fn entry(entries: &BTreeMap<AbsolutePath, Entry>, path: &AbsolutePath) -> Words 
         Some(Entry::File) => "a file".to_owned(),
         Some(Entry::Directory) => "a directory".to_owned(),
         Some(Entry::Link(text)) => format!("a link to `{}`", text.escaped()),
-        Some(Entry::Special) => "a socket, FIFO or device".to_owned(),
+        Some(Entry::Socket) => "a socket".to_owned(),
+        Some(Entry::Fifo) => "a FIFO".to_owned(),
+        Some(Entry::Device) => "a device".to_owned(),
     })
 }
 

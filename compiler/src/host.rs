@@ -121,8 +121,12 @@ pub enum Entry {
     Directory,
     /// A symbolic link and the text it holds.
     Link(LinkText),
-    /// A socket, a FIFO or a device.
-    Special,
+    /// A socket.
+    Socket,
+    /// A FIFO.
+    Fifo,
+    /// A device.
+    Device,
 }
 
 /// The text that a link holds: bytes, escaped in documents like a path.
@@ -186,7 +190,7 @@ impl FileFacts {
     #[must_use]
     pub fn with_socket(mut self, path: AbsolutePath) -> FileFacts {
         self.sockets.insert(path.clone());
-        self.with(path, Entry::Special)
+        self.with(path, Entry::Socket)
     }
 
     /// Adds something, and the directories above it that are not there yet.

@@ -206,7 +206,7 @@ fn tree(asked: &BTreeSet<AbsolutePath>) -> FileFacts {
     }
     for at in asked {
         let blocked = at.ancestors().any(|above| {
-            matches!(all.entries.get(&above), Some(Entry::File | Entry::Link(_) | Entry::Special))
+            matches!(all.entries.get(&above), Some(entry) if !matches!(entry, Entry::Missing | Entry::Directory))
         });
         if blocked || all.entries.contains_key(at) {
             continue;

@@ -220,7 +220,7 @@ fn devices(
     }
     let resolved = Grounded { prefix: object, rest: ground.rest };
     let candidates = match (atlas.entry(walk.at), resolved.rest.as_slice()) {
-        (Entry::Special, _) => vec![walk.at],
+        (Entry::Device, _) => vec![walk.at],
         (Entry::Directory, [] | [Component::Glob(_)])
             if is_below_dev(&resolved.prefix) || !resolved.rest.is_empty() =>
         {
@@ -230,7 +230,7 @@ fn devices(
         _ => Vec::new(),
     };
     let mut is_device =
-        |at: &PlaceId| resolved.matches_at_or_above(atlas.path(*at)) && *atlas.entry(*at) == Entry::Special;
+        |at: &PlaceId| resolved.matches_at_or_above(atlas.path(*at)) && *atlas.entry(*at) == Entry::Device;
     let devices: Vec<PlaceId> = candidates.into_iter().filter(|at| is_device(at)).collect();
     devices.into_iter().map(|at| atlas.path(at).clone()).collect()
 }

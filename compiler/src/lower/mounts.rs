@@ -125,9 +125,9 @@ pub(super) fn is_visible(region: &Region<'_>) -> bool {
     let rights = region.rights;
     match region.entry {
         Entry::Missing | Entry::Link(_) => false,
-        Entry::File | Entry::Directory => rights.read || rights.write,
+        Entry::File | Entry::Directory | Entry::Fifo | Entry::Device => rights.read || rights.write,
         // Reading a socket means nothing: one that is closed is closed altogether.
-        Entry::Special => {
+        Entry::Socket => {
             region.socket == SocketAccess::NotClosed && (rights.socket || rights.read || rights.write)
         }
     }
@@ -192,8 +192,8 @@ impl Builder<'_> {
     fn place(&mut self, region: &Region<'_>, around: Surface, granted: Rights) -> Surface {
         // Landlock only ever adds: what it lets be read above, it lets be read here. A mount always can be read.
         let readable = granted.read || self.tree.holder == Holder::Mounts;
-        // A socket that is opened is shown: nothing is read from it by its name, as it is from a pipe.
-        let socket = *region.entry == Entry::Special && region.rights.socket;
+        // A socket that is opened is shown: nothing is read from it by its name.
+        let socket = *region.entry == Entry::Socket && region.rights.socket;
         let hides = !region.rights.read && readable && !socket;
         match around {
             Surface::Bare | Surface::Private(_) | Surface::Passage(_) if is_visible(region) && !hides => {
@@ -217,7 +217,7 @@ impl Builder<'_> {
                 if !is_visible(region) || hides {
                     return self.mask(region, footing);
                 }
-                if *region.entry == Entry::Special && !region.rights.read && !region.rights.write {
+                if *region.entry == Entry::Socket && !region.rights.read && !region.rights.write {
                     return around;
                 }
                 if (writing, executing) != (region.rights.writing(), region.rights.executing()) {

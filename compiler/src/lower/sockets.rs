@@ -62,7 +62,7 @@ pub(super) fn close<'p>(host: &Host, atlas: &mut Atlas<'_>, claims: &mut Claims<
     let mut found: BTreeSet<AbsolutePath> = BTreeSet::new();
     for path in atlas.files().sockets(&opened) {
         let at = atlas.place(&path);
-        if *atlas.entry(at) == Entry::Special && !is_opened(atlas, at) {
+        if *atlas.entry(at) == Entry::Socket && !is_opened(atlas, at) {
             found.insert(path);
         }
     }
@@ -80,7 +80,7 @@ pub(super) fn close<'p>(host: &Host, atlas: &mut Atlas<'_>, claims: &mut Claims<
         later.extend(openers.iter().map(|claim| (claim.party, claim.text.clone())));
         for name in atlas.names(walk.at).iter() {
             let at = atlas.child(walk.at, name);
-            if *atlas.entry(at) == Entry::Special && !is_opened(atlas, at) {
+            if *atlas.entry(at) == Entry::Socket && !is_opened(atlas, at) {
                 found.insert(atlas.path(at).clone());
             }
         }

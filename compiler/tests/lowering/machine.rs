@@ -36,14 +36,18 @@ pub fn host(cwd: &str) -> Host {
     }
 }
 
-/// A tree from lines: `/a/` a directory, `/a` a file, `/a -> b` a link, `/a =` a socket or device.
+/// A tree from lines: `/a/` a directory, `/a` a file, `/a -> b` a link, `/a =` a socket, `/a |` a FIFO, `/a %` a device.
 pub fn files(lines: &str) -> FileFacts {
     let mut files = FileFacts::default();
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
         files = if let Some((at, to)) = line.split_once(" -> ") {
             files.with(path(at), Entry::Link(LinkText::new(to.as_bytes())))
         } else if let Some(at) = line.strip_suffix(" =") {
-            files.with(path(at), Entry::Special)
+            files.with(path(at), Entry::Socket)
+        } else if let Some(at) = line.strip_suffix(" |") {
+            files.with(path(at), Entry::Fifo)
+        } else if let Some(at) = line.strip_suffix(" %") {
+            files.with(path(at), Entry::Device)
         } else if line.ends_with('/') {
             files.with(path(line), Entry::Directory)
         } else {
@@ -74,8 +78,8 @@ pub const DEBIAN: &str = "
     /etc/resolv.conf -> ../run/systemd/resolve/stub-resolv.conf
     /run/systemd/resolve/stub-resolv.conf
     /run/docker.sock =
-    /dev/kvm =
-    /dev/null =
+    /dev/kvm %
+    /dev/null %
     /proc/
     /sys/
     /tmp/

@@ -62,8 +62,8 @@ impl<'a> Model<'a> {
             assert!(
                 matches!(
                     seen,
-                    Seen::Host { entry: Entry::File | Entry::Directory | Entry::Special, .. } | Seen::Fixed
-                ),
+                    Seen::Host { ref entry, .. } if !matches!(entry, Entry::Missing | Entry::Link(_))
+                ) || seen == Seen::Fixed,
                 "{rule:?} stands on {seen:?} in {plan:#?}"
             );
         }

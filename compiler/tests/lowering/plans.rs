@@ -491,7 +491,7 @@ fn an_accepted_rule_excuses_no_other() {
 
 #[test]
 fn devices_are_opened_by_name() {
-    let tree = files(&format!("{DEBIAN}\n/dev/dri/card0 =\n/dev/dri/renderD128 =\n/dev/sda =\n"));
+    let tree = files(&format!("{DEBIAN}\n/dev/dri/card0 %\n/dev/dri/renderD128 %\n/dev/sda %\n"));
     let text = "allow device /dev/kvm, /dev/dri, /dev/none, /etc/passwd\ndeny device /dev/dri/card0\nallow read /dev/sda";
     insta::assert_snapshot!(shown(&check(text, &host("/home/ada/work"), &tree)));
 }
@@ -499,7 +499,7 @@ fn devices_are_opened_by_name() {
 #[test]
 fn what_closes_reading_or_writing_closes_devices() {
     let tree =
-        files(&format!("{DEBIAN}\n/dev/disk/by-id/one -> ../../sda\n/dev/sda =\n/dev/sdb =\n/dev/sdc =\n"));
+        files(&format!("{DEBIAN}\n/dev/disk/by-id/one -> ../../sda\n/dev/sda %\n/dev/sdb %\n/dev/sdc %\n"));
     let text = "allow device /dev/sd*, /dev/kvm\ndeny device /dev/disk/by-id/one\nnever read write /dev/sdb
 deny read /dev/kvm\ndeny read write /dev/null best-effort\ndeny write /dev best-effort except /dev/sdc";
     insta::assert_snapshot!(shown(&check(text, &host("/home/ada/work"), &tree)));

@@ -21,8 +21,8 @@ fn machine() -> FileFacts {
     files(&format!(
         "{DEBIAN}
          /etc/ssl/key.pem
-         /dev/dri/card0 =
-         /dev/sda =
+         /dev/dri/card0 %
+         /dev/sda %
          /dev/disk/one -> ../sda
          /dev/stdin -> /proc/self/fd/0
          /srv/kept/x

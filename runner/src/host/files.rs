@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use fence_compiler::bytes::AbsolutePath;
@@ -118,8 +119,12 @@ pub fn read_entry(path: &AbsolutePath) -> Entry {
         Entry::Directory
     } else if kind.is_file() {
         Entry::File
+    } else if kind.is_socket() {
+        Entry::Socket
+    } else if kind.is_fifo() {
+        Entry::Fifo
     } else {
-        Entry::Special
+        Entry::Device
     }
 }
 
