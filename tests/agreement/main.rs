@@ -39,12 +39,17 @@ fn main() -> ExitCode {
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     let mut failed = Vec::new();
     println!("{:<16} {:<9} {:<9} {}", "policy", "person", "backend", case::Counts::HEAD);
-    for person in person::Person::everybody() {
+    let mut persons = person::Person::everybody();
+    if filter.is_none() && persons.len() > 1 && std::env::var_os("FENCE_TEST_LONG").is_none() {
+        println!("left out: all of this as root (FENCE_TEST_LONG=1)");
+        persons.retain(|person| *person == person::Person::User);
+    }
+    for person in &persons {
         for (name, _) in fence_policies::ALL {
             if filter.is_some_and(|filter| !name.contains(filter.as_str())) {
                 continue;
             }
-            if !person.runs(name) {
+            if !person.runs(name, *person == persons[0]) {
                 failed.push(format!("{name} ({person:?})"));
             }
         }

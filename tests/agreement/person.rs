@@ -27,8 +27,8 @@ impl Person {
         vec![Person::User]
     }
 
-    /// Makes a scene for one policy and asks there; what comes out is printed.
-    pub fn runs(self, policy: &str) -> bool {
+    /// Makes a scene for one policy and asks there, the deciders too where that is wanted; what comes out is printed.
+    pub fn runs(self, policy: &str, deciders: bool) -> bool {
         let scene = Scene::new();
         let prober = scene.root().join("bin/agreement");
         let given = self == Person::User && nix::unistd::geteuid().is_root();
@@ -50,7 +50,7 @@ impl Person {
             .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
             .env("LANG", "C.UTF-8")
             .env("FENCE_AGREEMENT_ROOT", scene.root())
-            .envs((self == Person::everybody()[0]).then_some(("FENCE_AGREEMENT_DECIDERS", "1")))
+            .envs(deciders.then_some(("FENCE_AGREEMENT_DECIDERS", "1")))
             .envs(std::env::var_os("FENCE_AGREEMENT_ALL").map(|all| ("FENCE_AGREEMENT_ALL", all)))
             .status()
             .unwrap();

@@ -14,10 +14,10 @@ directory outside are compared before and after. The attack has to come to nothi
 one, to the opposite: without fence it succeeds, or without the one rule under test. Between the attacks stands ordinary work
 that has to go on (*works* inside). A few rows have no control, and say why.
 
-`cargo test --workspace` runs all of them with fence's own backend, with bubblewrap (`--backend bwrap`) and with Landlock and seccomp
-alone (`--backend landlock`), and fails if one does not come to what stands here. With fence's own backend they are run as root and as
-an ordinary person where the tests are run by root, and no row is expected to fail; with the others as an ordinary person, and with
-`FENCE_TEST_BACKENDS=everybody` as root too. With the others a row *holds* as it does with fence's
+`.ci/run` runs all of them with fence's own backend, with bubblewrap (`--backend bwrap`) and with Landlock and seccomp alone
+(`--backend landlock`), and fails if one does not come to what stands here; `cargo test --workspace` alone leaves the other backends out.
+With fence's own backend they are run as root and as an ordinary person where the tests are run by root, and no row is expected to fail;
+with the others as an ordinary person, and with `FENCE_TEST_BACKENDS=everybody` as root too. With the others a row *holds* as it does with fence's
 own; or fence *does not start* it, because it would not be held, and says so; or it comes to something else, and a number leads to the
 mechanism that is missing. This page is written by the suite, which fails too when it is stale. The cases are the files in
 [tests/attacks/cases](../tests/attacks/cases), the differences are [tests/attacks/backends.yaml](../tests/attacks/backends.yaml). What

@@ -68,7 +68,8 @@ impl Suite {
     }
 
     /// Adds the cases of every file in a directory below `tests` once more for each backend that is not fence's own, as an
-    /// ordinary person; with `FENCE_TEST_BACKENDS=everybody` as root too.
+    /// ordinary person; with `FENCE_TEST_BACKENDS=everybody` as root too. They are left out, which is said, unless
+    /// `FENCE_TEST_LONG` asks for what takes long, or the command line for some of the tests.
     ///
     /// # Panics
     ///
@@ -80,8 +81,15 @@ impl Suite {
         }
         let groups = groups(directory);
         let mut persons = Person::everybody();
-        if std::env::var_os("FENCE_TEST_BACKENDS") != Some(OsString::from("everybody")) && persons.len() > 1 {
+        let asked = std::env::var_os("FENCE_TEST_BACKENDS");
+        if asked != Some(OsString::from("everybody")) && persons.len() > 1 {
             persons.retain(|person| !person.is_root());
+        }
+        if asked.is_none() && self.arguments.filter.is_none() && !takes_long() {
+            self.told.insert(
+                "left out: all of this by bubblewrap and by Landlock alone (FENCE_TEST_LONG=1)".to_owned(),
+            );
+            persons.clear();
         }
         let mut known = BTreeMap::new();
         for difference in differences {
@@ -186,6 +194,11 @@ pub fn groups(directory: &str) -> Vec<(String, Group)> {
         (file.file_stem().unwrap().to_string_lossy().into_owned(), group)
     };
     files.into_iter().map(read).collect()
+}
+
+/// Whether tests are asked for that take long.
+pub fn takes_long() -> bool {
+    std::env::var_os("FENCE_TEST_LONG").is_some()
 }
 
 fn is_there(program: &str) -> bool {
