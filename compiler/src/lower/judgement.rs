@@ -126,7 +126,15 @@ impl<'a> Judge<'a> {
         if self.shows(number, region) || !region.rights.write || region.rights.read || !is_visible(region) {
             return;
         }
-        for party in &region.opening {
+        // What names the place itself is told with its own words.
+        let named: BTreeSet<usize> = region
+            .claims
+            .iter()
+            .filter_map(|claim| self.claims.list.get(*claim))
+            .filter(|claim| claim.side == Side::Item)
+            .map(|claim| claim.party)
+            .collect();
+        for party in region.opening.iter().filter(|party| !named.contains(party)) {
             let writes = self.actions(*party).is_some_and(|actions| actions.contains(PathAction::Write));
             if writes && let Some(report) = self.findings.report(*party) {
                 report.stricter(UNREADABLE, &region.at.to_string());
@@ -136,7 +144,11 @@ impl<'a> Judge<'a> {
 
     /// Whether something can be written at the place of a region: it is the host's, or the private `/tmp`.
     fn shows(&self, number: usize, region: &Region<'_>) -> bool {
-        region.kind == RegionKind::Tmp || matches!(self.tree.surfaces.get(number), Some(Surface::Tree { .. }))
+        match self.tree.surfaces.get(number) {
+            Some(Surface::Tree { .. }) => true,
+            Some(Surface::Private(_)) => region.kind == RegionKind::Tmp,
+            _ => false,
+        }
     }
 
     fn opened(&mut self, number: usize, region: &Region<'_>, claim: &Claim<'_>, actions: Actions) {
@@ -350,7 +362,9 @@ impl<'a> Judge<'a> {
     }
 
     fn tell_hidden(&mut self, region: &Region<'_>, claim: &Claim<'_>, actions: Actions) {
-        if actions.contains(PathAction::Read)
+        // Landlock covers nothing.
+        if self.tree.holder != Holder::Landlock
+            && actions.contains(PathAction::Read)
             && region.rights.write
             && !region.rights.read
             && matches!(self.tree.around(region), Surface::Tree { .. })

@@ -10,7 +10,7 @@ use super::target::Holder;
 use crate::bytes::AbsolutePath;
 use crate::host::{Entry, Features, Support};
 use crate::plan::{Devices, Executing, LandlockRule, MaskKind, Mount, ProcKind, TreeKind, Writing};
-use crate::policy::RuleId;
+use crate::policy::{PathAction, RuleId};
 
 /// The mode of a directory of fence's own: it can be passed, and not listed.
 const PASSAGE: u32 = 0o111;
@@ -155,6 +155,10 @@ impl Builder<'_> {
         let surface = match &region.kind {
             RegionKind::Proc => self.proc(region),
             RegionKind::Dev => self.dev(region),
+            // Where it would be readable though a rule closes that, it is covered as any other directory is.
+            RegionKind::Tmp if !region.rights.read && (granted.read || self.only_covered(region)) => {
+                self.place(region, around, granted)
+            }
             RegionKind::Tmp => self.tmp(region),
             RegionKind::Link => {
                 if matches!(around, Surface::Bare | Surface::Private(_) | Surface::Passage(_))
@@ -169,14 +173,26 @@ impl Builder<'_> {
             }
             RegionKind::Plain | RegionKind::Cwd => self.place(region, around, granted),
         };
-        let fixed = matches!(region.kind, RegionKind::Proc | RegionKind::Dev | RegionKind::Tmp);
-        let granted = if fixed || matches!(surface, Surface::Tree { .. }) && is_visible(region) {
+        let own = match region.kind {
+            RegionKind::Proc | RegionKind::Dev => true,
+            RegionKind::Tmp => matches!(surface, Surface::Private(_)),
+            _ => false,
+        };
+        let granted = if own || matches!(surface, Surface::Tree { .. }) && is_visible(region) {
             self.grant(region, granted)
         } else {
             granted
         };
         self.granted.push(granted);
         self.tree.surfaces.push(surface);
+    }
+
+    /// Whether a rule closes reading, and there is no Landlock to hold it.
+    fn only_covered(&self, region: &Region<'_>) -> bool {
+        let reads = |party: &usize| {
+            self.claims.parties.get(*party).is_some_and(|party| party.actions.contains(PathAction::Read))
+        };
+        self.tree.holder == Holder::Mounts && region.closing.iter().any(reads)
     }
 
     /// A link is made again if something that it leads to is there.
