@@ -51,15 +51,7 @@ impl<'a> StartAsked<'a> {
             files.push(PathAsked::new(world, resolved)?);
         }
         let mut names = vec![base(&start.asked).to_owned()];
-        names.push(
-            base(
-                start
-                    .argv
-                    .first()
-                    .map_or(start.asked.as_str(), |first| first.strip_prefix('-').unwrap_or(first)),
-            )
-            .to_owned(),
-        );
+        names.push(called(start).to_owned());
         for object in files.iter().flat_map(PathAsked::objects) {
             names.extend(object.name().map(|name| String::from_utf8_lossy(name).into_owned()));
         }
@@ -81,7 +73,7 @@ impl<'a> StartAsked<'a> {
 
     /// The applet that a multicall binary is asked for in its arguments, and the words after it.
     fn applet(&self) -> Option<(&str, &[String])> {
-        let called = [base(&self.start.asked), base(self.start.argv.first().map_or("", String::as_str))];
+        let called = [base(&self.start.asked), called(self.start)];
         let (first, rest) = self.words().split_first()?;
         if called.contains(&"coreutils") {
             let applet = first
@@ -89,10 +81,15 @@ impl<'a> StartAsked<'a> {
                 .or_else(|| first.strip_prefix("--coreutils-prog-shebang="))?;
             return Some((base(applet), rest));
         }
-        called
-            .iter()
-            .any(|name| name.starts_with("busybox") || name.starts_with("toybox"))
-            .then(|| (base(first), rest))
+        if !called.iter().any(|name| takes_applet(name)) {
+            return None;
+        }
+        // `busybox busybox touch` is `touch`.
+        let (mut applet, mut words) = (base(first), rest);
+        while let Some((next, rest)) = words.split_first().filter(|_| takes_applet(applet)) {
+            (applet, words) = (base(next), rest);
+        }
+        Some((applet, words))
     }
 
     /// What `git` is asked for by a start of one of its parts: `git-push` is `git push`.
@@ -102,15 +99,18 @@ impl<'a> StartAsked<'a> {
     }
 
     fn closes(&self, pattern: &CommandPattern) -> bool {
+        // What an option takes is told by the name that the pattern means, not by what else the start is called.
         let fits = |names: &[&str], words: &[String]| {
-            names.iter().any(|name| self.name_closes(&pattern.program, name))
-                && words_close(&pattern.words, names, words)
+            let meant: Vec<&str> =
+                names.iter().copied().filter(|name| self.name_closes(&pattern.program, name)).collect();
+            !meant.is_empty() && words_close(&pattern.words, &meant, words)
         };
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         match &pattern.program {
             ProgramPattern::AnyCommand => true,
             ProgramPattern::Path(path) => {
-                self.file_closes(path) && words_close(&pattern.words, &names, self.words())
+                self.file_closes(path)
+                    && words_close(&pattern.words, pattern.program.name().as_slice(), self.words())
             }
             ProgramPattern::Name(_) => {
                 fits(&names, self.words())
@@ -145,8 +145,8 @@ impl<'a> StartAsked<'a> {
             ProgramPattern::AnyCommand => return true,
             // A multicall binary reached under an applet's name is that applet; called by its own, itself.
             ProgramPattern::Name(name) => {
-                let called = base(self.start.argv.first().unwrap_or(&self.start.asked));
-                let multicall = MULTICALL.contains(&called);
+                let called = called(self.start);
+                let multicall = takes_applet(called) || MULTICALL.contains(&called);
                 self.names
                     .iter()
                     .all(|known| name.matches(known) || (!multicall && MULTICALL.contains(&known.as_str())))
@@ -175,6 +175,17 @@ impl Covers<CommandPattern> for StartAsked<'_> {
             Polarity::Closing => self.closes(pattern),
         }
     }
+}
+
+/// What a start calls its program, as a multicall binary reads it: without the `-` of a login shell.
+fn called(start: &Start) -> &str {
+    let first = start.argv.first().unwrap_or(&start.asked);
+    base(first.strip_prefix('-').unwrap_or(first))
+}
+
+/// Whether a binary under this name is told by its first argument which program it is.
+pub(crate) fn takes_applet(name: &str) -> bool {
+    name.starts_with("busybox") || name.starts_with("toybox")
 }
 
 /// The last component of a program as it is spelled.
@@ -280,8 +291,8 @@ fn same_letters(one: &str, other: &str) -> bool {
 
 /// Whether the words in their place stand in this order at the beginning, only what may be skipped between.
 fn positions_close(pattern: &[WordPattern], names: &[&str], words: &[String]) -> bool {
-    let mut reached = vec![false; words.len() + 1];
-    if let Some(first) = reached.first_mut() {
+    let mut reached = Reached { options: vec![false; words.len() + 1], behind: vec![false; words.len() + 1] };
+    if let Some(first) = reached.options.first_mut() {
         *first = true;
     }
     let mut before = None;
@@ -294,20 +305,20 @@ fn positions_close(pattern: &[WordPattern], names: &[&str], words: &[String]) ->
         {
             continue;
         }
-        skip(&mut reached, names, words, subcommand);
-        let mut next = vec![false; words.len() + 1];
-        for (at, word) in words.iter().enumerate() {
-            if reached.get(at) == Some(&true)
-                && glob.matches(word.as_bytes())
-                && let Some(slot) = next.get_mut(at + 1)
-            {
-                *slot = true;
-            }
-        }
-        reached = next;
+        reached.skip(names, words, subcommand);
+        reached = Reached {
+            options: step(&reached.options, glob, words),
+            behind: step(&reached.behind, glob, words),
+        };
         subcommand = Subcommand::Seen;
     }
-    reached.contains(&true)
+    reached.options.contains(&true) || reached.behind.contains(&true)
+}
+
+/// The places behind the words that match where one may stand.
+fn step(reached: &[bool], glob: &Glob, words: &[String]) -> Vec<bool> {
+    let fits = reached.iter().zip(words).map(|(reached, word)| *reached && glob.matches(word.as_bytes()));
+    std::iter::once(false).chain(fits).collect()
 }
 
 /// Whether a word in its place has been matched: the table of options is about what stands before.
@@ -317,30 +328,47 @@ enum Subcommand {
     Seen,
 }
 
-/// Adds the places that are reached by skipping: options, and the words that they take. Behind `--` nothing is.
-fn skip(reached: &mut [bool], names: &[&str], words: &[String], subcommand: Subcommand) {
-    let program = names.iter().find(|name| options::is_known(name)).copied().unwrap_or("");
-    let end = words.iter().position(|word| word == "--").map_or(words.len(), |at| at + 1);
-    for (at, word) in words.iter().enumerate().take(end) {
-        if reached.get(at) != Some(&true) {
-            continue;
-        }
-        let skips: &[usize] = if word.starts_with('-') {
-            match options::next(program, word) {
-                Next::Leaves => &[1],
-                Next::Takes if subcommand == Subcommand::NotYet => &[2],
-                Next::Takes | Next::Unknown => &[1, 2],
+/// Where the next word of a pattern may stand.
+struct Reached {
+    /// Where a word may still be an option.
+    options: Vec<bool>,
+    /// Behind a `--` that ended the options. One that is an option's value ends nothing.
+    behind: Vec<bool>,
+}
+
+impl Reached {
+    /// Adds the places that are reached by skipping: options, and the words that they take. Behind `--` nothing is.
+    fn skip(&mut self, names: &[&str], words: &[String], subcommand: Subcommand) {
+        for (at, word) in words.iter().enumerate() {
+            if self.options.get(at) != Some(&true) {
+                continue;
             }
-        } else if subcommand == Subcommand::NotYet && options::is_toolchain(program, word) {
-            &[1]
-        } else {
-            &[]
-        };
-        for skipped in skips {
-            if let Some(slot) = reached.get_mut(at + skipped) {
-                *slot = true;
+            if word == "--" {
+                reach(&mut self.behind, at + 1);
+            } else if word.starts_with('-') {
+                // A program of which no name is known may be any.
+                for name in names.iter().chain(names.is_empty().then_some(&"")) {
+                    match options::next(name, word) {
+                        Next::Leaves => reach(&mut self.options, at + 1),
+                        Next::Takes if subcommand == Subcommand::NotYet => reach(&mut self.options, at + 2),
+                        Next::Takes | Next::Unknown => {
+                            reach(&mut self.options, at + 1);
+                            reach(&mut self.options, at + 2);
+                        }
+                    }
+                }
+            } else if subcommand == Subcommand::NotYet
+                && names.iter().any(|name| options::is_toolchain(name, word))
+            {
+                reach(&mut self.options, at + 1);
             }
         }
+    }
+}
+
+fn reach(places: &mut [bool], at: usize) {
+    if let Some(place) = places.get_mut(at) {
+        *place = true;
     }
 }
 
@@ -356,10 +384,24 @@ fn has_value(option: &Glob, value: &Glob, words: &[String]) -> bool {
         .any(|(word, next)| option_closes(option, word) && value.matches(next.as_bytes()));
     let glued = words.iter().any(|word| match word.split_once('=') {
         Some((name, given)) if option_closes(option, name) && value.matches(given.as_bytes()) => true,
-        _ => {
-            literal.chars().count() == 2
-                && word.strip_prefix(literal).is_some_and(|rest| value.matches(rest.as_bytes()))
-        }
+        _ => literal.chars().count() == 2 && ends_cluster(literal, value, word),
     });
     apart || glued
+}
+
+/// Whether the letter of an option stands in a cluster, and what is behind it there is the value: `-mX`, `-Bm=X`.
+fn ends_cluster(option: &str, value: &Glob, word: &str) -> bool {
+    let letters = |text: &str| text.chars().all(|letter| letter.is_ascii_alphanumeric());
+    let Some(letter) = option.strip_prefix('-') else { return false };
+    let Some(cluster) = word.strip_prefix('-').filter(|cluster| !cluster.starts_with('-')) else {
+        return false;
+    };
+    cluster.match_indices(letter).any(|(at, letter)| {
+        let (before, rest) =
+            (cluster.get(..at).unwrap_or(""), cluster.get(at + letter.len()..).unwrap_or(""));
+        letters(before)
+            && [rest, rest.strip_prefix('=').unwrap_or(rest)]
+                .iter()
+                .any(|rest| value.matches(rest.as_bytes()))
+    })
 }

@@ -40,8 +40,3 @@ pub(super) fn next(program: &str, option: &str) -> Next {
 pub(super) fn is_toolchain(program: &str, word: &str) -> bool {
     ["cargo", "rustc", "rustdoc"].contains(&program) && word.starts_with('+')
 }
-
-/// Whether the table knows the program.
-pub(super) fn is_known(program: &str) -> bool {
-    TABLE.iter().any(|(name, _)| *name == program)
-}

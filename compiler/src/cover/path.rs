@@ -4,7 +4,7 @@ use super::Covers;
 use crate::bytes::AbsolutePath;
 use crate::fold;
 use crate::pattern::glob::Case;
-use crate::pattern::{Component, Grounded, PathPattern, Polarity, Root, Variable, path_value};
+use crate::pattern::{Component, Grounded, NamePattern, PathPattern, Polarity, Root, Variable, path_value};
 use crate::question::Platform;
 use crate::world::{Spelling, TooManyLinks, World};
 
@@ -95,6 +95,13 @@ impl<'w> PathAsked<'w> {
             Platform::MacOs => fold::composed(found) == fold::composed(name.as_bytes()),
         };
         self.candidates.iter().any(|path| path.name().is_some_and(same))
+    }
+
+    /// Whether what it leads to has a name that matches; on macOS, where file systems fold names, any name may.
+    #[must_use]
+    pub fn has_name(&self, pattern: &NamePattern) -> bool {
+        self.world.platform == Platform::MacOs
+            || self.objects.iter().any(|path| path.name().is_some_and(|name| pattern.0.matches(name)))
     }
 
     /// Whether one of the paths it touches lies directly in a directory that programs are looked up in.

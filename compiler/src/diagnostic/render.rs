@@ -1,5 +1,6 @@
 //! Findings for a person and for a program.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -99,6 +100,13 @@ fn is_format(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// A text in which no control character of the second set is left, which the renderer passes on and some terminals obey:
+/// a dot of the same length stands for each.
+fn inert(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
+    if text.contains(obeyed) { Cow::Owned(text.replace(obeyed, "\u{b7}")) } else { Cow::Borrowed(text) }
+}
+
 fn one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
@@ -189,7 +197,7 @@ impl<'a> Window<'a> {
         if let Some(label) = label {
             annotation = annotation.label(shown(label));
         }
-        let snippet = Snippet::<Annotation<'a>>::source(self.text)
+        let snippet = Snippet::<Annotation<'a>>::source(inert(self.text))
             .line_start(self.line as usize)
             .annotation(annotation);
         match self.cut {

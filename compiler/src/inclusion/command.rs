@@ -12,7 +12,7 @@ pub(super) fn is_within(inner: &CommandPattern, outer: &CommandPattern) -> bool 
     // Words written out are the beginning of every command that they open: what they close is asked as of one.
     let literal = |word: &WordPattern| word.glob().as_literal().map(str::to_owned);
     if let Some(words) = inner.words.iter().map(literal).collect::<Option<Vec<String>>>() {
-        return words_close(&outer.words, &program_name(&inner.program), &words);
+        return words_close(&outer.words, inner.program.name().as_slice(), &words);
     }
     let mut words = inner.words.iter();
     outer.words.iter().all(|wanted| match wanted {
@@ -43,18 +43,6 @@ pub(super) fn are_apart(one: &CommandPattern, other: &CommandPattern) -> bool {
     match (positional(one), positional(other)) {
         (Some(one), Some(other)) => one.iter().zip(&other).any(|(one, other)| glob::are_apart(one, other)),
         _ => false,
-    }
-}
-
-/// The name of a program, where it is written out.
-fn program_name(program: &ProgramPattern) -> Vec<&str> {
-    match program {
-        ProgramPattern::Name(name) => name.0.as_literal().into_iter().collect(),
-        ProgramPattern::Path(path) => match path.components.last() {
-            Some(Component::Literal(name)) => vec![name],
-            _ => Vec::new(),
-        },
-        ProgramPattern::AnyCommand => Vec::new(),
     }
 }
 

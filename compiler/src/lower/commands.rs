@@ -21,6 +21,7 @@ const ELSEWHERE: &str =
     "a program of that name starts where it lies outside the search path and the system's directories: {}";
 const COPY: &str = "a copy, or the same program under another name, starts: {}";
 const MULTICALL: &str = "one of several names of a program, which starts when another program starts it: {}";
+const LINKED: &str = "a name of another program, which can be read, and started under its own: {}";
 const ARGUMENTS: &str =
     "arguments are judged for the command that fence starts, not for what that one starts in turn: {}";
 const LIST: &str = "the list is judged for the command that fence starts, but what that one starts in turn may be any command: {}";
@@ -229,7 +230,13 @@ impl<'p> Commands<'_, '_, 'p> {
         }
         let last = self.atlas.path(walk.at).name().unwrap_or_default();
         if last != name || MULTICALL_PROGRAMS.contains(&last) {
-            return self.weaker(party, MULTICALL, &item.text);
+            self.weaker(party, MULTICALL, &item.text);
+            if self.starts == Starts::Judged
+                && let Some(report) = self.findings.report(party)
+            {
+                report.note(LINKED, &item.text);
+            }
+            return;
         }
         if let Some(report) = self.findings.report(party) {
             report.by(Mechanism::Mount);

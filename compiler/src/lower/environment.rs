@@ -12,6 +12,9 @@ use crate::plan::{EnvironmentPlan, NetworkPlan};
 use crate::policy::{Effect, Item, NameAction, Policy, SecretHolder, Subject};
 use crate::question::Platform;
 
+/// What fence tells the command of itself: the caller's is not passed on.
+const OWN: [&str; 2] = ["FENCE", "FENCE_POLICY"];
+
 /// The variables that are passed on and set.
 pub(super) fn plan(
     policy: &Policy,
@@ -47,7 +50,9 @@ pub(super) fn plan(
             ),
         }
     }
-    let is_passed = |name: &&String| !set.contains_key(*name) && passes(policy, host.platform, name);
+    let is_passed = |name: &&String| {
+        !OWN.contains(&name.as_str()) && !set.contains_key(*name) && passes(policy, host.platform, name)
+    };
     EnvironmentPlan { pass: host.environment_names.iter().filter(is_passed).cloned().collect(), set }
 }
 

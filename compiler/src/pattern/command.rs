@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::error::shown;
 use super::variable::leading_name;
 use super::words::{Word, split, write_word};
-use super::{Glob, GlobPiece, ItemError, NamePattern, PathPattern, Scope};
+use super::{Component, Glob, GlobPiece, ItemError, NamePattern, PathPattern, Scope};
 use crate::diagnostic::Code;
 
 /// A pattern of commands. As a closing pattern it is the beginning of a command, as an opening one the whole.
@@ -32,6 +32,20 @@ pub enum ProgramPattern {
     Name(NamePattern),
     /// A path.
     Path(PathPattern),
+}
+
+impl ProgramPattern {
+    /// The name of the program, where it is written out.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            ProgramPattern::Name(name) => name.0.as_literal(),
+            ProgramPattern::Path(path) => match path.components.last() {
+                Some(Component::Literal(name)) => Some(name),
+                _ => None,
+            },
+            ProgramPattern::AnyCommand => None,
+        }
+    }
 }
 
 /// A word of a command pattern.
@@ -82,12 +96,6 @@ impl CommandPattern {
         let program = read_program(program, scope).map_err(|error| in_word(error, program))?;
         let words = rest.iter().map(|word| read_word(word, scope).map_err(|error| in_word(error, word)));
         Ok(CommandPattern { program, words: words.collect::<Result<_, _>>()?, open_ended })
-    }
-
-    /// Whether its program is written as a path.
-    #[must_use]
-    pub fn names_a_path(&self) -> bool {
-        matches!(self.program, ProgramPattern::Path(_))
     }
 
     /// Whether it is one word, the name or path of a program: the kind of `run` rule that closes the file itself.

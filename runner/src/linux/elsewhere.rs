@@ -7,7 +7,7 @@ use fence_compiler::plan::{LandlockRule, MaskKind, Mount};
 
 /// The kinds through which processes and the kernel itself are reached. What root may write in them follows from its
 /// number alone, which it keeps inside.
-const KINDS: [&[u8]; 13] = [
+const KINDS: [&[u8]; 14] = [
     b"binfmt_misc",
     b"bpf",
     b"cgroup",
@@ -16,6 +16,7 @@ const KINDS: [&[u8]; 13] = [
     b"debugfs",
     b"devtmpfs",
     b"efivarfs",
+    b"mqueue",
     b"proc",
     b"pstore",
     b"securityfs",

@@ -34,7 +34,7 @@ pub(crate) type Unclear = String;
 /// Options of one letter that take no value, and change neither the other end nor what is asked of it.
 const PLAIN: &str = "46aCfgknqTtVvxyZ";
 /// Those that take one.
-const VALUED: &str = "BbcEeIilmPp";
+const VALUED: &str = "BbcEeIilmp";
 
 /// Reads the arguments of an `ssh` and its settings; `None` if it asks nothing of anybody.
 pub(crate) fn remote(argv: &[String], settings: &[String]) -> Result<Option<Remote>, Unclear> {
@@ -72,6 +72,7 @@ pub(crate) fn remote(argv: &[String], settings: &[String]) -> Result<Option<Remo
                 'A' | 'X' | 'Y' => asked.more = true,
                 's' => {}
                 'M' | 'K' => return Err(format!("`-{letter}` is not read")),
+                'P' => return Err("`-P` takes a value in some versions, and none in others".to_owned()),
                 _ => {
                     let glued: String = letters.by_ref().collect();
                     let value = if glued.is_empty() { rest.next().cloned() } else { Some(glued) };
@@ -112,10 +113,7 @@ impl Asked {
             'D' | 'L' | 'R' | 'W' | 'w' => self.more = true,
             'S' if value == "none" => {}
             'S' | 'O' => return Err("it would speak through another ssh".to_owned()),
-            'o' => {
-                let (key, value) = setting(&value);
-                self.settings.push((key, value));
-            }
+            'o' => self.settings.push(setting(&value)?),
             letter if VALUED.contains(letter) => {}
             letter => return Err(format!("the option `-{letter}` is not known")),
         }
@@ -145,28 +143,37 @@ impl Asked {
         let mut name = None;
         let mut command = None;
         for (key, value) in &all {
-            let off = matches!(value.to_ascii_lowercase().as_str(), "no" | "none" | "false");
+            // A command or a path called `no` is one.
+            let none = value.eq_ignore_ascii_case("none");
+            let off = none || matches!(value.to_ascii_lowercase().as_str(), "no" | "false");
             match key.as_str() {
                 "hostname" => drop(name.get_or_insert_with(|| value.replace("%h", host).replace("%%", "%"))),
                 "port" => port = port.or_else(|| value.parse().ok()),
-                "remotecommand" if !off => drop(command.get_or_insert_with(|| value.clone())),
-                "proxycommand"
-                | "proxyusefdpass"
-                | "canonicalizehostname"
-                | "controlmaster"
-                | "controlpath"
-                | "controlpersist"
-                    if !off =>
-                {
+                "remotecommand" => {
+                    drop(command.get_or_insert_with(|| if none { "" } else { value.as_str() }))
+                }
+                "proxycommand" | "controlpath" if !none => {
+                    return Err(format!("its setting `{key}` may lead elsewhere"));
+                }
+                "proxyusefdpass" | "canonicalizehostname" | "controlmaster" | "controlpersist" if !off => {
                     return Err(format!("its setting `{key}` may lead elsewhere"));
                 }
                 "localforward" | "remoteforward" | "dynamicforward" => more = true,
-                "tunnel" | "forwardagent" | "forwardx11" | "forwardx11trusted" if !off => more = true,
+                "tunnel"
+                | "forwardagent"
+                | "forwardx11"
+                | "forwardx11trusted"
+                | "enableescapecommandline"
+                    if !off =>
+                {
+                    more = true;
+                }
                 "sessiontype" if off => more = true,
                 _ => {}
             }
         }
-        let text = if self.words.is_empty() { command.unwrap_or_default() } else { self.words.join(" ") };
+        let text =
+            if self.words.is_empty() { command.unwrap_or_default().to_owned() } else { self.words.join(" ") };
         let (mut commands, known) = commands(&text);
         if more && !commands.contains(&Vec::new()) {
             commands.push(Vec::new());
@@ -199,13 +206,28 @@ fn commands(text: &str) -> (Vec<Vec<String>>, Text) {
     (commands, known)
 }
 
-/// The key, in lower case, and the value of one setting.
-fn setting(line: &str) -> (String, String) {
+/// Settings whose value is the rest of the line as it stands.
+const WHOLE: [&str; 6] =
+    ["remotecommand", "proxycommand", "localcommand", "knownhostscommand", "host", "match"];
+
+/// The key, in lower case, and the value of one setting. Both may be quoted.
+fn setting(line: &str) -> Result<(String, String), Unclear> {
     let line = line.trim();
-    let end = line.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(line.len());
-    let (key, value) = line.split_at(end);
-    let value = value.trim_start_matches(|c: char| c.is_whitespace() || c == '=').trim();
-    (key.to_ascii_lowercase(), value.trim_matches('"').to_owned())
+    let (key, rest) = match line.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"').ok_or("a quote in its settings is not closed")?,
+        None => line.split_at(line.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(line.len())),
+    };
+    let key = key.to_ascii_lowercase();
+    let rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '=').trim();
+    if WHOLE.contains(&key.as_str()) {
+        return Ok((key, rest.to_owned()));
+    }
+    let inner = rest.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(rest);
+    let decides = matches!(key.as_str(), "hostname" | "port" | "include");
+    if decides && inner.contains(['"', '\'', '\\', '#']) {
+        return Err(format!("its setting `{key}` is quoted in a way that is not read"));
+    }
+    Ok((key, inner.to_owned()))
 }
 
 /// The settings of a file that apply to a host.
@@ -213,7 +235,7 @@ fn applying(text: &str, host: &str) -> Result<Vec<(String, String)>, Unclear> {
     let mut found = Vec::new();
     let mut block = Block::Applies;
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let (key, value) = setting(line);
+        let (key, value) = setting(line)?;
         match key.as_str() {
             "host" => block = if is_named(&value, host) { Block::Applies } else { Block::Not },
             "match" if value.trim() == "all" => block = Block::Applies,
@@ -306,6 +328,11 @@ mod tests {
             ("ssh host '$x y'", "host:22 [$x y] [] ?"),
             ("ssh host 'uptime > x'", "host:22 [uptime] []"),
             ("ssh -o RemoteCommand=uptime host", "host:22 [uptime]"),
+            ("ssh -o RemoteCommand=no host", "host:22 [no]"),
+            ("ssh -o RemoteCommand=none -o RemoteCommand=x host", "host:22 []"),
+            ("ssh -o '\"HostName\" \"other\"' host", "other:22 []"),
+            ("ssh -o '\"LocalForward\" 1 x:2' host uptime", "host:22 [uptime] []"),
+            ("ssh -o EnableEscapeCommandline=yes host uptime", "host:22 [uptime] []"),
             ("ssh -s host sftp", "host:22 [sftp]"),
         ] {
             assert_eq!(asked(line, "").as_deref(), Ok(meant), "{line}");
@@ -324,6 +351,12 @@ mod tests {
             "ssh -o ControlPath=x host",
             "ssh -o CanonicalizeHostname=yes host",
             "ssh --unknown host",
+            "ssh -P host other",
+            "ssh -o ProxyCommand=no host",
+            "ssh -o '\"ProxyCommand\" x' host",
+            "ssh -o '\"HostName x' host",
+            "ssh -o \"HostName 'x'\" host",
+            "ssh -o 'HostName x # y' host",
         ] {
             assert!(asked(line, "").is_err(), "{line}: {:?}", asked(line, ""));
         }

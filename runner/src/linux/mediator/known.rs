@@ -17,7 +17,8 @@ use super::place::Found;
 pub(super) struct Known {
     by_identity: BTreeMap<(u64, u64), Vec<AbsolutePath>>,
     by_size: BTreeMap<u64, Vec<AbsolutePath>>,
-    /// What was compared already: the file, its size and when it was last changed.
+    /// The copies that were found: the file, its size and when it was last changed. What is no copy is compared again:
+    /// a file that is written through a mapping becomes one without its time changing.
     compared: BTreeMap<(u64, u64, i64, i64, i64), Vec<AbsolutePath>>,
 }
 
@@ -58,7 +59,9 @@ impl Known {
         if self.compared.len() >= MOST_COMPARED {
             self.compared.clear();
         }
-        self.compared.insert(key, paths.clone());
+        if !paths.is_empty() {
+            self.compared.insert(key, paths.clone());
+        }
         paths
     }
 }

@@ -28,6 +28,18 @@ pub(super) enum Program {
 }
 
 impl Program {
+    /// Whether a file is a loader by what it is, under any name.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn is_loader(found: &Found) -> Result<bool, Errno> {
+        let file =
+            File::open(format!("/proc/self/fd/{}", found.file.as_raw_fd())).map_err(|_| Errno::EACCES)?;
+        let mut head = [0; HEAD];
+        let length = file.read_at(&mut head, 0).map_err(|_| Errno::EIO)?;
+        Ok(is_loader(&file, head.get(..length).unwrap_or_default()) == Some(true))
+    }
+
     /// Looks into a file.
     ///
     /// # Errors
@@ -144,8 +156,20 @@ fn wide(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
-/// The program that a loader is asked to run, its name first, with the words after it; none if it only tells something.
-pub(super) fn loaded(argv: &[Vec<u8>]) -> Option<(&[u8], Vec<Vec<u8>>)> {
+/// What a loader is asked to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Asked<'a> {
+    /// To run this program, with these arguments, its name first.
+    Runs(&'a [u8], Vec<Vec<u8>>),
+    /// To tell something.
+    Tells,
+    /// What only some loader may know: this option.
+    Unknown(&'a [u8]),
+}
+
+/// Reads the arguments of a loader: the options of glibc's and of musl's, which all begin with `--`. Whatever else stands
+/// first is the program, `-x/rm` too.
+pub(super) fn asked(argv: &[Vec<u8>]) -> Asked<'_> {
     const VALUED: [&[u8]; 7] = [
         b"--library-path",
         b"--inhibit-rpath",
@@ -155,25 +179,34 @@ pub(super) fn loaded(argv: &[Vec<u8>]) -> Option<(&[u8], Vec<Vec<u8>>)> {
         b"--audit",
         b"--argv0",
     ];
+    const PLAIN: [&[u8]; 3] = [b"--list", b"--verify", b"--inhibit-cache"];
+    const TELLS: [&[u8]; 4] = [b"--help", b"--version", b"--list-tunables", b"--list-diagnostics"];
+    const JOINED: [&[u8]; 2] = [b"--library-path=", b"--preload="];
     let mut at = 1;
     let mut called = None;
-    while let Some(word) = argv.get(at).filter(|word| word.starts_with(b"-")) {
+    while let Some(word) = argv.get(at).filter(|word| word.starts_with(b"--")) {
         at += 1;
-        if word == b"--" {
+        let option = word.as_slice();
+        if option == b"--" {
             break;
         }
-        if let Some(name) = word.strip_prefix(b"--argv0=") {
+        if TELLS.contains(&option) {
+            return Asked::Tells;
+        }
+        if let Some(name) = option.strip_prefix(b"--argv0=") {
             called = Some(name.to_vec());
-        } else if VALUED.contains(&word.as_slice()) {
-            if word == b"--argv0" {
+        } else if VALUED.contains(&option) {
+            if option == b"--argv0" {
                 called = argv.get(at).cloned();
             }
             at += 1;
+        } else if !PLAIN.contains(&option) && !JOINED.iter().any(|joined| option.starts_with(joined)) {
+            return Asked::Unknown(option);
         }
     }
-    let program = argv.get(at)?;
+    let Some(program) = argv.get(at) else { return Asked::Tells };
     let first = called.unwrap_or_else(|| program.clone());
-    Some((program, [first].into_iter().chain(argv.iter().skip(at + 1).cloned()).collect()))
+    Asked::Runs(program, [first].into_iter().chain(argv.iter().skip(at + 1).cloned()).collect())
 }
 
 #[cfg(test)]
@@ -224,17 +257,18 @@ mod tests {
 
     #[test]
     fn what_a_loader_runs_is_found_in_its_arguments() {
-        let words = |text: &str| -> Vec<Vec<u8>> { text.split(' ').map(|word| word.into()).collect() };
         for (text, program, argv) in [
             ("ld.so /usr/bin/git push", "/usr/bin/git", "/usr/bin/git push"),
             ("ld.so --library-path /x --argv0 y git push", "git", "y push"),
             ("ld.so --argv0=y --list git", "git", "y"),
+            ("ld.so -x/rm /usr/bin/true -rf x", "-x/rm", "-x/rm /usr/bin/true -rf x"),
+            ("ld.so -- -x/rm y", "-x/rm", "-x/rm y"),
         ] {
-            let words = words(text);
-            let (found, given) = loaded(&words).unwrap();
-            assert_eq!((found, given), (program.as_bytes(), self::words(argv)), "{text}");
+            assert_eq!(asked(&words(text)), Asked::Runs(program.as_bytes(), words(argv)), "{text}");
         }
-        assert_eq!(loaded(&words("ld.so --version")), None);
+        assert_eq!(asked(&words("ld.so --version /bin/sh")), Asked::Tells);
+        assert_eq!(asked(&words("ld.so --verify")), Asked::Tells);
+        assert_eq!(asked(&words("ld.so --new /bin/sh")), Asked::Unknown(b"--new"));
     }
 
     fn words(text: &str) -> Vec<Vec<u8>> {

@@ -72,7 +72,7 @@ impl Reader<'_> {
         for line in text.lines() {
             let mut words =
                 line.trim().split(|c: char| c.is_whitespace() || c == '=').filter(|word| !word.is_empty());
-            match words.next().map(str::to_ascii_lowercase).as_deref() {
+            match words.next().map(|key| key.trim_matches('"').to_ascii_lowercase()).as_deref() {
                 Some("host" | "match") => top = false,
                 Some("include") => {
                     if !top {

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use super::known::Known;
 use super::place::{Found, Ground, Look, Own, path_of, walk};
-use super::program::{Program, loaded, loaded_with};
+use super::program::{self, Program, loaded_with};
 use super::settings::texts;
 use super::watch::program_of;
 use crate::launch::{Arbiter, Asked, Role, Step};
@@ -141,7 +141,7 @@ impl Judge<'_> {
             }
             match program {
                 Program::Other => {
-                    self.loads(ground, &found)?;
+                    self.loads(ground, &found, &argv)?;
                     return Ok(planned(&found, &argv));
                 }
                 Program::Loader => {
@@ -186,18 +186,24 @@ impl Judge<'_> {
         }
         match Program::of(program)? {
             Program::Loader => self.through_loader(ground, argv, None),
-            _ => self.loads(ground, program),
+            _ => self.loads(ground, program, argv),
         }
     }
 
-    /// Takes note of what the kernel loads beside a program. What is not there it does not load.
-    fn loads(&mut self, ground: &Ground, program: &Found) -> Result<(), Stopped> {
+    /// Judges what the kernel loads beside a program and enters in its place, with the program's arguments: a loader, which
+    /// begins the program, or whatever else somebody has written there. What is not there it does not load.
+    fn loads(&mut self, ground: &Ground, program: &Found, argv: &[Vec<u8>]) -> Result<(), Stopped> {
         let Some(name) = loaded_with(program)? else { return Ok(()) };
-        match walk(ground, &name, Look::Plain) {
-            Ok(found) => self.read.push(Read::of(&found, &called(ground, &name))),
-            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+        let found = match walk(ground, &name, Look::Plain) {
+            Ok(found) => found,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
             Err(errno) => return Err(errno.into()),
+        };
+        let asked = called(ground, &name);
+        if found.is_file() && !Program::is_loader(&found)? {
+            return self.step(ground, Role::Interpreter, asked, &found, argv, None).map(|_| ());
         }
+        self.read.push(Read::of(&found, &asked));
         Ok(())
     }
 
@@ -209,7 +215,13 @@ impl Judge<'_> {
         argv: &[Vec<u8>],
         caller: Option<Caller<'_>>,
     ) -> Result<(), Stopped> {
-        let Some((name, argv)) = loaded(argv) else { return Ok(()) };
+        let (name, argv) = match program::asked(argv) {
+            program::Asked::Runs(name, argv) => (name, argv),
+            program::Asked::Tells => return Ok(()),
+            program::Asked::Unknown(option) => {
+                return Err(closed(option, "a loader's option that is not known may name any program"));
+            }
+        };
         if !name.contains(&b'/') {
             return Err(closed(name, "a loader that looks for a program by its name may find any"));
         }
