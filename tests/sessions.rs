@@ -26,9 +26,10 @@ type Test = fn(&Opened) -> Result<(), String>;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new("sessions");
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 9] = [
         ("two hundred commands at once", many_at_once),
-        ("nothing grows", nothing_grows),
+        ("nothing grows", |opened| nothing_grows(opened, "")),
+        ("nothing grows where commands are looked at", |opened| nothing_grows(opened, "-m")),
         ("signals reach the command", signals_reach),
         ("what a command leaves running goes on until the session ends", left_running),
         ("SIGKILL of the manager ends all", |opened| killed(opened, Victim::Manager)),
@@ -466,12 +467,18 @@ struct Held {
 
 fn held(opened: &Opened) -> Result<Held, String> {
     let (manager, first) = opened.processes()?;
-    let descriptors = [manager, first]
-        .iter()
-        .map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or(0))
-        .sum();
-    let memory = [manager, first].iter().map(|pid| resident(*pid)).sum();
+    // Those beside the first process judge, or look.
+    let all: Vec<i32> = [manager].into_iter().chain(children(manager)?).collect();
+    let descriptors =
+        all.iter().map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or(0)).sum();
+    let memory = all.iter().map(|pid| resident(*pid)).sum();
     Ok(Held { descriptors, memory, processes: inside(first) })
+}
+
+fn children(process: i32) -> Result<Vec<i32>, String> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    let children = children.map_err(|error| error.to_string())?;
+    Ok(children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
 }
 
 /// Memory of a process's own, in kB.
@@ -484,13 +491,13 @@ fn resident(pid: i32) -> u64 {
     field("RssAnon:")
 }
 
-fn nothing_grows(opened: &Opened) -> Result<(), String> {
+fn nothing_grows(opened: &Opened, option: &str) -> Result<(), String> {
     let commands =
         std::env::var("FENCE_SESSION_COMMANDS").ok().and_then(|text| text.parse().ok()).unwrap_or(COMMANDS);
     let some = |count: u32| {
         let fence = opened.scene.fence().display().to_string();
         let text = format!(
-            "i=0; while [ $i -lt {count} ]; do {fence} session run s -- /bin/true || exit 1; {fence} session run s -- /bin/sh -c 'exit 3'; [ $? = 3 ] || exit 1; i=$((i+2)); done"
+            "i=0; while [ $i -lt {count} ]; do {fence} session run {option} s -- /bin/true || exit 1; {fence} session run {option} s -- /bin/sh -c 'echo > /usr/x; exit 3'; [ $? = 3 ] || exit 1; i=$((i+2)); done"
         );
         let mut start = opened.scene.start().words(["/bin/sh", "-c", &text]);
         start.limit = Duration::from_secs(600);
@@ -576,10 +583,7 @@ fn killed(opened: &Opened, victim: Victim) -> Result<(), String> {
         Victim::Manager => manager,
         Victim::First => first,
         Victim::Helper => {
-            let children = fs::read_to_string(format!("/proc/{manager}/task/{manager}/children"));
-            let children = children.map_err(|error| error.to_string())?;
-            let mut helpers = children.split_whitespace().filter_map(|pid| pid.parse().ok());
-            helpers.find(|pid| *pid != first).ok_or("there is no helper")?
+            children(manager)?.into_iter().find(|pid| *pid != first).ok_or("there is no helper")?
         }
     };
     kill(Pid::from_raw(target), Signal::SIGKILL).map_err(|error| error.to_string())?;

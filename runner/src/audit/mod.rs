@@ -4,11 +4,13 @@
 
 mod last;
 mod log;
+mod passed;
 mod text;
 mod time;
 
 pub use last::{Keeper, LastRefusal, last};
 pub use log::{Log, LogError};
+pub(crate) use passed::Passed;
 pub use text::visible;
 pub(crate) use text::visible_json;
 pub use time::Timestamp;
@@ -62,7 +64,7 @@ pub struct Event {
 }
 
 /// An event, and what to write so that the answer changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// The event.
     pub event: Event,

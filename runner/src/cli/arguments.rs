@@ -527,7 +527,8 @@ pub(super) struct SessionStart {
     /// End it when no command has run for so long (90s, 30m, 2h); `never` for until it is stopped
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = idle)]
     pub idle: Idle,
-    /// Add each refusal to a file, one JSON object a line
+    /// Add to a file, one JSON object a line: each refusal, each connection that was made, each program that was started, and
+    /// what was written outside the workspace
     #[arg(long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
     pub log: Option<PathBuf>,
 }
@@ -576,6 +577,13 @@ pub(super) struct SessionRun {
     /// Give it a terminal of its own, which is relayed to the caller's
     #[arg(short = 't', long = "pty")]
     pub terminal: bool,
+    /// Add to a file, one JSON object a line: each refusal of this command, each program that was started, and
+    /// what was written outside the workspace
+    #[arg(long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
+    pub log: Option<PathBuf>,
+    /// Show each refusal of this command as it happens, the kernel's too, but for connections
+    #[arg(short, long, help_heading = "Output")]
+    pub monitor: bool,
     /// The command, and everything that is its own
     #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present = "text", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,

@@ -8,6 +8,7 @@ mod bwrap;
 mod check;
 mod compile;
 mod completions;
+mod counted;
 mod distrust;
 mod doctor;
 mod fidelity;

@@ -46,7 +46,7 @@ pub(crate) struct Wanted {
 pub(crate) fn start(wanted: Wanted, idle: Option<Duration>) -> Result<(Rules, Session, PathBuf), Error> {
     let prepared = prepare(wanted).map_err(|error| Error::Policy(format!("{error:#}")))?;
     let directory = crate::load::to_path(&prepared.host.cwd).to_owned();
-    let (rules, session) = kept(prepared, idle, None)?;
+    let (rules, session) = kept(prepared, idle, None, Observed::Nothing)?;
     Ok((rules, session, directory))
 }
 
@@ -59,10 +59,11 @@ pub(super) fn kept(
     prepared: Prepared,
     idle: Option<Duration>,
     log: Option<&Path>,
+    observed: Observed,
 ) -> Result<(Rules, Session), Error> {
     let unwritten = |error: anyhow::Error| Error::Policy(format!("{error:#}"));
     let record = || Record::into(&prepared, log, Live::Summed, QUIET);
-    let mut starts = Starts::new(&prepared, Observed::Nothing, record).map_err(unwritten)?;
+    let mut starts = Starts::new(&prepared, observed, record).map_err(unwritten)?;
     let mut served = record().map_err(|error| unwritten(error.into()))?;
     served.get_ready();
     let mut kept = served.descriptors();
@@ -74,6 +75,7 @@ pub(super) fn kept(
         Helpers {
             attendant: serving.as_mut().map(|serving| serving as &mut dyn Attendant),
             arbiter: starts.as_mut().map(|starts| starts as &mut dyn Arbiter),
+            observed,
             kept,
         },
     )?;
@@ -125,7 +127,7 @@ pub(crate) fn narrow(
         Prepared { told: String::new(), more, policy, host, plan, fidelity, backend: Backend::Native };
     let record = || Record::into(&prepared, log, Live::Summed, QUIET);
     let mut starts =
-        Starts::new(&prepared, Observed::Nothing, record).map_err(|error| told(format!("{error:#}")))?;
+        Starts::new(&prepared, session.observed(), record).map_err(|error| told(format!("{error:#}")))?;
     session.narrow(Narrower {
         plan: prepared.plan.clone(),
         kept: starts.iter().flat_map(Starts::descriptors).collect(),
@@ -136,6 +138,30 @@ pub(crate) fn narrow(
     drop(starts);
     let Prepared { policy, host, plan, .. } = prepared;
     Ok(Rules::new(policy, host, plan))
+}
+
+/// Has somebody look at the commands of a session that somebody wants to see, where nothing of them is judged.
+///
+/// # Errors
+/// The log cannot be opened, or nobody can be started to look.
+pub(crate) fn watch(rules: &Rules, session: &Session, log: Option<&Path>) -> Result<(), Error> {
+    let prepared = Prepared {
+        told: String::new(),
+        more: String::new(),
+        policy: rules.policy.clone(),
+        host: rules.host.clone(),
+        plan: session.plan(),
+        fidelity: Vec::new(),
+        backend: Backend::Native,
+    };
+    let record = || Record::into(&prepared, log, Live::Summed, QUIET);
+    let starts = Starts::new(&prepared, Observed::Everything, record);
+    let starts = starts.map_err(|error| Error::Policy(format!("{error:#}")))?;
+    if let Some(mut starts) = starts {
+        let kept = starts.descriptors();
+        session.watch(&mut starts, &kept)?;
+    }
+    Ok(())
 }
 
 /// How many reasons are told.

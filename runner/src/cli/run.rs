@@ -506,7 +506,8 @@ impl Started<'_> {
     fn launch(mut self, command: &launch::Command) -> anyhow::Result<u8> {
         self.overlay.make(&self.prepared.plan)?;
         let timings = if self.arguments.timings { Timings::On } else { Timings::Off };
-        let observed = observed::wanted(self.prepared, self.arguments, self.screen);
+        let asked = observed::asked(self.record.live(), self.arguments.log.as_deref());
+        let observed = observed::wanted(self.prepared, asked, self.screen);
         let options = Options { timings, standard: Standard::Released, observed };
         let started = self.start(command, &options)?;
         if let Err(error) = self.overlay.record(&self.prepared.plan) {

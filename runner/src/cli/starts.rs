@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,16 +19,17 @@ use fence_compiler::question::{Decision, Destination, Platform, Question, Reason
 use fence_compiler::world::World;
 
 use super::backend::Backend;
+use super::counted::Counted;
 use super::record::{Live, Record};
 use super::refused;
 use super::remedy::remedy;
 use super::run::Prepared;
 use crate::asking::{self, Answer, Asker};
-use crate::audit::{Event, EventSource, LogError, MOST, REPEATS, Told, visible};
+use crate::audit::{Event, EventSource, LogError, REPEATS, Told, visible};
 use crate::host::listing;
 use crate::launch::{Arbiter, Asked, Links, Observed, Refused, Role, Seen, Step, Ways};
 use crate::preflight::{self, Refusal, ssh, told, world};
-use crate::proxy::{self, Summary};
+use crate::proxy::Summary;
 
 /// Why nothing is reached directly with Landlock alone, although the policy allows it.
 const PAST_THE_PROXY: &str = "with Landlock alone it is reached through the proxy that `HTTP_PROXY` and its like name, and not directly";
@@ -42,10 +43,12 @@ pub(super) struct Starts<'a> {
     /// The world that every question is asked in, but for the links on its way.
     world: World,
     record: Record<'a>,
-    refused: BTreeMap<(&'static str, String), proxy::Refused>,
-    /// How often what was allowed has been told, by action and item.
-    allowed: BTreeMap<(&'static str, String), u64>,
-    beyond: u64,
+    /// What was refused and allowed, of each command of a session by itself; a run is one.
+    counted: BTreeMap<Option<RawFd>, Counted>,
+    /// The command that it is about.
+    command: Option<RawFd>,
+    /// What was taken note of since the turn to it.
+    told: Vec<Told>,
     /// Who is asked before a start is refused.
     asker: Option<Asker>,
     /// How often what the person has allowed has been told: there is no more of it than they gave answers.
@@ -77,9 +80,9 @@ impl<'a> Starts<'a> {
             homes,
             world,
             record,
-            refused: BTreeMap::new(),
-            allowed: BTreeMap::new(),
-            beyond: 0,
+            counted: BTreeMap::new(),
+            command: None,
+            told: Vec::new(),
             asker: None,
             granted: BTreeMap::new(),
             newest: None,
@@ -135,26 +138,17 @@ impl<'a> Starts<'a> {
         let event = self.event(source, &seen);
         let policy = self.policy();
         let lift = || remedy(policy, seen.action, Some(&seen.item), &seen.decision);
-        let key = (seen.action, seen.item.clone());
-        let kept = self.refused.len();
-        let (times, remedy) = match self.refused.get_mut(&key) {
-            Some(known) => {
-                known.times += 1;
-                (known.times, known.remedy.clone())
-            }
-            None if kept < MOST => {
-                let remedy = lift();
-                let first = proxy::Refused { told: event.told(), remedy: remedy.clone(), times: 1 };
-                self.refused.insert(key, first);
-                (1, remedy)
-            }
-            None => {
-                self.beyond += 1;
-                (self.beyond, lift())
-            }
-        };
+        let counted = self.counted.entry(self.command).or_default();
+        let (times, remedy) = counted.refuse((seen.action, &seen.item), || event.told(), lift);
         if times <= REPEATS {
-            self.record.add(&Told { event, remedy });
+            self.add(Told { event, remedy });
+        }
+    }
+
+    fn add(&mut self, told: Told) {
+        self.record.add(&told);
+        if self.command.is_some() {
+            self.told.push(told);
         }
     }
 
@@ -320,7 +314,7 @@ impl Arbiter for Starts<'_> {
             }
             let event = Event::granted(EventSource::Mediator, action, item.clone());
             let event = Event { pid: step.process, program: step.program.clone(), ..event };
-            self.record.add(&Told { event, remedy: None });
+            self.add(Told { event, remedy: None });
         }
         true
     }
@@ -338,32 +332,41 @@ impl Arbiter for Starts<'_> {
         if seen.decision.verdict == Verdict::Denied {
             return self.take_refusal(EventSource::Kernel, seen);
         }
-        let key = (seen.action, seen.item.clone());
-        let kept = self.allowed.len();
-        let times = match self.allowed.get_mut(&key) {
-            Some(times) => {
-                *times += 1;
-                *times
-            }
-            None if kept < MOST => {
-                self.allowed.insert(key, 1);
-                1
-            }
-            None => return,
-        };
-        if times <= REPEATS {
+        let counted = self.counted.entry(self.command).or_default();
+        if counted.allow((seen.action, &seen.item)) {
             let event = self.event(EventSource::Kernel, &seen);
-            self.record.add(&Told { event, remedy: None });
+            self.add(Told { event, remedy: None });
         }
     }
 
+    fn turn_to(&mut self, command: Option<RawFd>) {
+        self.command = command;
+        self.told.clear();
+    }
+
+    fn told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
+    }
+
+    fn further(&self, command: RawFd) -> Option<Told> {
+        let beyond = self.counted.get(&Some(command))?.beyond;
+        (beyond > 0).then(|| Told { event: Event::further(EventSource::Mediator, beyond), remedy: None })
+    }
+
+    fn gone(&mut self, command: RawFd) {
+        let counted = self.counted.remove(&Some(command));
+        self.record.add_further(EventSource::Mediator, counted.map_or(0, |counted| counted.beyond));
+    }
+
     fn conclude(&mut self) {
-        let mut refused: Vec<proxy::Refused> = std::mem::take(&mut self.refused).into_values().collect();
-        refused.sort_by(|a, b| b.times.cmp(&a.times).then_with(|| a.told.cmp(&b.told)));
-        if self.record.live() == Live::Summed {
-            refused::tell(&Summary { connections: 0, refused, beyond: self.beyond }, self.record.screen());
+        for counted in std::mem::take(&mut self.counted).into_values() {
+            let beyond = counted.beyond;
+            if self.record.live() == Live::Summed {
+                let summary = Summary { connections: 0, refused: counted.into_refused(), beyond };
+                refused::tell(&summary, self.record.screen());
+            }
+            self.record.add_further(EventSource::Mediator, beyond);
         }
-        self.record.add_further(EventSource::Mediator, self.beyond);
         if let Err(error) = self.record.conclude() {
             self.record.screen().say(&visible(&format!("{:#}", anyhow::Error::from(error))));
         }

@@ -152,6 +152,8 @@ Examples:
                                     a sandbox for the current directory, called `build`
   fence session run build -- make   as `fence run`, at about the cost of a plain start
   fence session run build -c 'make && ./check'
+  fence session run -m build -- make
+                                    and each refusal of this command as it happens
   fence session run -t build -- bash
                                     with a terminal of its own, and job control in it
   fence session reload build        its policy has changed, and allows less than before

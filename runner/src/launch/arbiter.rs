@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::paths::PathRules;
 use fence_compiler::question::{Decision, Start};
 
+use crate::audit::Told;
 use crate::preflight::Refusal;
 
 /// Judges starts of programs, and calls that write files, for a plan that asks for it. It is used in a process of its own, outside the sandbox, which
@@ -52,6 +53,22 @@ pub trait Arbiter {
 
     /// Takes note of what the kernel will answer.
     fn seen(&mut self, seen: Seen);
+
+    /// What is taken note of from here on is of the command of a session whose calls are answered there, or of nobody's.
+    fn turn_to(&mut self, _: Option<RawFd>) {}
+
+    /// What has been taken note of since the turn to a command.
+    fn told(&mut self) -> Vec<Told> {
+        Vec::new()
+    }
+
+    /// How much more of a command was refused than was told one by one, where there was more.
+    fn further(&self, _: RawFd) -> Option<Told> {
+        None
+    }
+
+    /// Nothing of a command is left.
+    fn gone(&mut self, _: RawFd) {}
 
     /// Tells what was refused, when the run is over.
     fn conclude(&mut self);

@@ -239,6 +239,17 @@ pub(super) struct Asked {
     pub(super) memory: RawFd,
     /// Its standard descriptors.
     pub(super) standard: [RawFd; 3],
+    /// Who looks at it, if somebody wants to see what it is refused.
+    pub(super) watched: Option<Watched>,
+}
+
+/// Who looks at a command, which has a filter of its own for that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watched {
+    /// Where it is handed over to who looks.
+    pub(super) judge: RawFd,
+    /// Where whoever asked for it is told.
+    pub(super) told: RawFd,
 }
 
 impl State {
@@ -366,7 +377,10 @@ impl State {
                 signals.restore();
             }
             Operation::Spread { processors } => processors.restore(),
-            Operation::Filter { program } => confine::install_filter(program)?,
+            Operation::Filter { program } => match self.watched() {
+                Some((watched, program)) => self.mediate_asked(program, watched.judge, Some(watched.told))?,
+                None => confine::install_filter(program)?,
+            },
             Operation::Mediate { program, channel } => {
                 let listener = notice::install(program)?;
                 let result = socket::hand_over(*channel, &[listener]);
@@ -420,20 +434,41 @@ impl State {
                 process::set_umask(request.umask());
                 process::change_directory(request.directory())?;
             }
-            Operation::MediateAsked { program, channel } => {
-                let memory = self.asked()?.memory;
-                let listener = notice::install(program)?;
-                let result = socket::hand_over(*channel, &[listener, memory]);
-                sys::close(listener);
-                result?;
-                confine::install_filter(&seccomp::handed_over())?;
-            }
+            Operation::MediateAsked { program, channel } => match self.watched() {
+                Some((watched, program)) => {
+                    self.mediate_asked(program, watched.judge, Some(watched.told))?;
+                }
+                None => self.mediate_asked(program, *channel, None)?,
+            },
             Operation::ExecuteAsked => return Err(self.asked()?.request.execute()),
             Operation::Execute { program, argv, environment } => {
                 return Err(process::execute(program, argv, environment));
             }
         }
         Ok(())
+    }
+
+    /// Who looks at what was asked for, and the filter for that.
+    fn watched(&self) -> Option<(Watched, &[libc::sock_filter])> {
+        let asked = self.asked.as_ref()?;
+        Some((asked.watched?, asked.request.filter()))
+    }
+
+    /// Installs a filter and hands over where calls are answered, together with what was asked for.
+    fn mediate_asked(
+        &self,
+        program: &[libc::sock_filter],
+        channel: RawFd,
+        told: Option<RawFd>,
+    ) -> Result<(), Errno> {
+        let memory = self.asked()?.memory;
+        let listener = notice::install(program)?;
+        let handed = [listener, memory, told.unwrap_or(-1)];
+        let count = if told.is_some() { 3 } else { 2 };
+        let result = socket::hand_over(channel, handed.get(..count).unwrap_or(&[]));
+        sys::close(listener);
+        result?;
+        confine::install_filter(&seccomp::handed_over())
     }
 
     fn asked(&self) -> Result<&Asked, Errno> {

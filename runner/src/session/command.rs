@@ -153,7 +153,7 @@ impl Command {
         let (error, own_error) = output_of(stderr)?;
         let (here, there) = pair()?;
         let standard = [input.borrow(0), output.borrow(1), error.borrow(2)];
-        sandbox.session.ask(&asked, standard, there.as_fd())?;
+        sandbox.session.ask(&asked, standard, there.as_fd(), None)?;
         drop(rules);
         Ok(Child::new(sandbox, asked, here, (own_input, own_output, own_error)))
     }

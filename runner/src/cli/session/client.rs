@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::folder::{Folder, check_name};
+use super::telling::Telling;
 use super::wire::{self, Kind, TEXT};
 use crate::audit::visible;
 use crate::cli::arguments::SessionRun;
@@ -56,14 +57,22 @@ pub(in crate::cli) fn run(run: &SessionRun, screen: Screen) -> anyhow::Result<u8
     let memory = wire::written(&wanted).context("cannot lay out the command")?;
     // A command with a terminal of its own has that for all three.
     let [input, output, error] = if run.terminal { [null.as_raw_fd(); 3] } else { standard };
+    let telling = Telling::wanted(run, screen)?;
     let forwarded = Forwarded::begin();
-    wire::send(&connection, Kind::Run, &[memory.as_raw_fd(), input, output, error])
-        .with_context(no_session)?;
+    let mut sent = vec![memory.as_raw_fd(), input, output, error];
+    sent.extend(telling.as_ref().map(|telling| telling.told.as_raw_fd()));
+    let kind = telling.as_ref().map_or(Kind::Run, Telling::kind);
+    wire::send(&connection, kind, &sent).with_context(no_session)?;
+    let telling = telling.map(Telling::begin).transpose()?;
     // The command has them: a reader of its output sees the end as soon as it closes it.
     if !run.terminal {
         crate::linux::session::release_standard();
     }
-    match until_the_end(&connection, &forwarded)? {
+    let ended = until_the_end(&connection, &forwarded)?;
+    if let Some(telling) = telling {
+        telling.finish(&forwarded)?;
+    }
+    match ended {
         Ended::With(outcome) => Ok(u8::try_from(outcome.exit_code() & 0xff).unwrap_or(FAILED)),
         Ended::Refused(code, text) => {
             screen.say(&text);

@@ -4,14 +4,22 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
+use fence_compiler::bytes::AbsolutePath;
+use fence_compiler::decide::decide;
+use fence_compiler::plan::NetworkPlan;
+use fence_compiler::policy::PathAction;
+use fence_compiler::question::{Question, Verdict};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{SockFlag, accept4, getsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, SockFlag, accept4, getsockopt, recv, sockopt};
 
 use super::folder;
+use super::telling::LOG;
 use super::wire::{self, Kind, TEXT};
-use crate::audit::{Event, EventSource, Log};
-use crate::cli::prepared;
-use crate::linux::session::{Asked, Session, peer_lives, tell};
+use crate::audit::{Event, EventSource, Keeper, LastRefusal, Log, Passed, Told};
+use crate::cli::record::Live;
+use crate::cli::{observed, prepared, remedy};
+use crate::linux::session::{Asked, Session, Watched, peer_lives, tell};
+use crate::preflight::{Ways, world};
 use crate::session::Error;
 use crate::session::judged::{Rules, Wanted};
 
@@ -116,9 +124,10 @@ impl Manager {
                 Ok(()) => tell_text(connection, 0, ""),
                 Err(error) => tell_text(connection, error.exit_code(), &error.to_string()),
             },
-            Some(Kind::Run) => {
-                if let Err(error) = self.run(connection, descriptors) {
-                    self.note(&error);
+            Some(kind @ (Kind::Run | Kind::Log | Kind::Monitor)) => {
+                let told = if kind == Kind::Run { None } else { descriptors.pop() };
+                if let Err(error) = self.run(connection, kind, descriptors, told.as_ref()) {
+                    self.note(&error, told.as_ref());
                     tell_text(connection, error.exit_code(), &error.to_string());
                 }
             }
@@ -127,14 +136,70 @@ impl Manager {
         Next::On
     }
 
-    fn run(&self, connection: &OwnedFd, descriptors: Vec<OwnedFd>) -> Result<(), Error> {
+    fn run(
+        &self,
+        connection: &OwnedFd,
+        kind: Kind,
+        descriptors: Vec<OwnedFd>,
+        told: Option<&OwnedFd>,
+    ) -> Result<(), Error> {
         let unclear =
             || Error::Asked("what is asked for cannot be read: both must be of one version".to_owned());
         let [memory, input, output, error] = <[OwnedFd; 4]>::try_from(descriptors).map_err(|_| unclear())?;
         let wanted = wire::read(memory).ok_or_else(unclear)?;
+        if let Some(told) = told {
+            self.refuse_open_log(told)?;
+        }
         let asked = self.rules.judged(&wanted)?;
         let standard = [input.as_fd(), output.as_fd(), error.as_fd()];
-        Ok(self.session.ask(&asked, standard, connection.as_fd())?)
+        let watched = match told {
+            Some(told) => self.watched(kind, told)?,
+            None => None,
+        };
+        Ok(self.session.ask(&asked, standard, connection.as_fd(), watched)?)
+    }
+
+    /// Gets ready for a command that somebody wants to see; where nobody can look at it, that is told, and it runs.
+    fn watched<'a>(&self, kind: Kind, told: &'a OwnedFd) -> Result<Option<Watched<'a>>, Error> {
+        let note = |text: String| {
+            let _ = tell(told.as_raw_fd(), &Passed::Note(text).encode());
+        };
+        if kind == Kind::Monitor && self.session.plan().network != NetworkPlan::Isolated {
+            note(CONNECTIONS.to_owned());
+        }
+        if !self.session.is_watched() {
+            if let Some(why) = observed::unobservable(&self.rules.host) {
+                note(observed::unseen_told(&why));
+                return Ok(None);
+            }
+            prepared::watch(&self.rules, &self.session, self.written_log.as_deref())?;
+        }
+        let live = if kind == Kind::Monitor { Live::Told } else { Live::Summed };
+        let observed = observed::asked(live, Some(&self.own));
+        Ok(Some(Watched { observed, told: told.as_fd() }))
+    }
+
+    /// Refuses a log that commands could rewrite: the sandbox stands, and nothing more can be protected in it.
+    fn refuse_open_log(&self, told: &OwnedFd) -> Result<(), Error> {
+        let mut bytes = [0; LONGEST_LOG];
+        let length = recv(told.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT).unwrap_or(0);
+        let path = bytes.get(..length).and_then(|bytes| bytes.strip_prefix(LOG)).ok_or_else(|| {
+            Error::Asked("where the log is cannot be read: both must be of one version".to_owned())
+        })?;
+        let Some(path) = AbsolutePath::new(path) else { return Ok(()) };
+        // What is there inside is another.
+        if [b"dev", b"tmp"].iter().any(|own| path.is_within(&AbsolutePath::root().join(*own))) {
+            return Ok(());
+        }
+        let Rules { policy, host, .. } = &self.rules;
+        let world = world(host, policy, &[&path], Ways::Everything);
+        let question = Question::Path { action: PathAction::Write, path: path.clone() };
+        match decide(policy, &world, &question).verdict {
+            Verdict::Denied => Ok(()),
+            Verdict::Allowed => Err(Error::Asked(format!(
+                "commands of the session may write the log `{path}`: name a file where they may not, or give it to `fence session start`"
+            ))),
+        }
     }
 
     /// Holds commands by a narrower policy from now on. Whoever sent it is the owner, and it can only take away.
@@ -167,21 +232,39 @@ impl Manager {
         tell_text(connection, error.exit_code(), &error.to_string());
     }
 
-    fn note(&mut self, error: &Error) {
-        if let (Error::Refused { refusal, .. }, Some(log)) = (error, &mut self.log) {
-            let event = Event::decided(
-                EventSource::Preflight,
-                refusal.action,
-                refusal.item.clone(),
-                refusal.decision.verdict,
-                &refusal.decision.reason,
-                &self.rules.policy,
-            );
-            // Whoever asked is told anyway.
-            let _ = log.add(&event);
+    /// Takes note of a command that was refused; whoever asked for it is told by the answer.
+    fn note(&mut self, error: &Error, told: Option<&OwnedFd>) {
+        let Error::Refused { refusal, .. } = error else { return };
+        let Rules { policy, host, .. } = &self.rules;
+        let event = Event::decided(
+            EventSource::Preflight,
+            refusal.action,
+            refusal.item.clone(),
+            refusal.decision.verdict,
+            &refusal.decision.reason,
+            policy,
+        );
+        let (_, remedy) = remedy::told(policy, refusal);
+        let known = Told { event, remedy };
+        if let Some(log) = &mut self.log {
+            let _ = log.add(&known.event);
+        }
+        if let Ok(mut keeper) = Keeper::open(&host.person.home, host.person.uid)
+            && let Some(last) = LastRefusal::of(&known, &self.rules.name())
+        {
+            let _ = keeper.keep(&last);
+        }
+        if let Some(told) = told {
+            let _ = tell(told.as_raw_fd(), &Passed::Known(known).encode());
         }
     }
 }
+
+/// The longest message that says where a log is.
+const LONGEST_LOG: usize = 8 * 1024;
+
+/// What `-m` does not show.
+const CONNECTIONS: &str = "what is refused of connections is told to the program and in the session's log (`fence session start --log`), not here: one process serves all commands of a session";
 
 /// Whether a process has the rights of a person and not those of a sandbox: one that gave up new privileges for good, which
 /// every process inside has, asks for nothing here; nor one in another user namespace.

@@ -5,6 +5,7 @@ mod folder;
 mod manager;
 mod reload;
 mod start;
+mod telling;
 mod wire;
 
 use anyhow::bail;

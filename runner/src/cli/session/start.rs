@@ -9,10 +9,12 @@ use super::folder::{Folder, check_name};
 use super::manager::Manager;
 use crate::audit::{Log, visible};
 use crate::cli::arguments::{BackendName, SessionStart};
-use crate::cli::prepared;
+use crate::cli::record::Live;
 use crate::cli::run::{self, FAILED, Prepared};
 use crate::cli::screen::Screen;
+use crate::cli::{observed, prepared};
 use crate::host::ProbedFiles;
+use crate::launch::Observed;
 use crate::linux::session::{Daemon, become_daemon};
 
 /// Starts a session, and ends when commands can be run in it.
@@ -37,6 +39,8 @@ pub(in crate::cli) fn start(start: &SessionStart, screen: Screen) -> anyhow::Res
         return Ok(FAILED);
     };
     run::tell_before(&prepared, screen);
+    let observed = observed::asked(Live::Summed, start.log.as_deref());
+    let observed = observed::wanted(&prepared, observed, screen);
     if prepared.policy.limits.iter().any(|limit| limit.kind == fence_compiler::policy::LimitKind::Time) {
         screen.note("`limit time` holds for each command and what it starts in its own session of processes; what leaves that goes on until the session ends");
     }
@@ -62,7 +66,7 @@ pub(in crate::cli) fn start(start: &SessionStart, screen: Screen) -> anyhow::Res
         }
         Daemon::Child(ended) => {
             drop(told);
-            let made = made(&folder, &name, prepared, start, ended);
+            let made = made(&folder, &name, prepared, observed, start, ended);
             kept(made, tell);
             Ok(0)
         }
@@ -76,13 +80,14 @@ fn made(
     folder: &Folder,
     name: &str,
     prepared: Prepared,
+    observed: Observed,
     start: &SessionStart,
     ended: std::os::fd::OwnedFd,
 ) -> anyhow::Result<Manager> {
     let log = start.log.as_deref().map(Log::open).transpose()?;
     let (own, listener) = folder.listen(name)?;
     let directory = prepared.host.cwd.to_string();
-    let (rules, session) = match prepared::kept(prepared, start.idle.0, start.log.as_deref()) {
+    let (rules, session) = match prepared::kept(prepared, start.idle.0, start.log.as_deref(), observed) {
         Ok(kept) => kept,
         Err(error) => {
             super::folder::remove(&own);

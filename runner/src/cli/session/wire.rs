@@ -1,7 +1,7 @@
 //! What `fence session run` and a session's manager tell each other.
 //!
 //! One message asks: a byte that says for what, and descriptors. A command to run comes with memory that holds it as texts
-//! ended by NUL, and with its standard descriptors. What is refused is answered with a text; of a command that was started
+//! ended by NUL, with its standard descriptors, and with a socket where it is told what somebody wants to see of it. What is refused is answered with a text; of a command that was started
 //! the first process of the sandbox tells by the same connection.
 
 use std::ffi::OsString;
@@ -32,13 +32,16 @@ pub(super) enum Kind {
     Origin = 5,
     /// To hold commands by a narrower policy.
     Reload = 6,
+    /// To run a command, and to tell what is logged of it.
+    Log = 7,
+    /// To run a command, and to tell all that it is refused.
+    Monitor = 8,
 }
 
 impl Kind {
     pub(super) fn of(byte: u8) -> Option<Kind> {
-        [Kind::Run, Kind::About, Kind::Stop, Kind::Explain, Kind::Origin, Kind::Reload]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        use Kind::{About, Explain, Log, Monitor, Origin, Reload, Run, Stop};
+        [Run, About, Stop, Explain, Origin, Reload, Log, Monitor].into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 

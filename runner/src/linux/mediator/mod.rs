@@ -22,8 +22,10 @@ mod observe;
 mod place;
 mod program;
 mod rights;
+mod session;
 mod settings;
 mod start;
+mod tellers;
 mod watch;
 
 #[cfg(test)]
@@ -96,11 +98,12 @@ impl Mediator {
         }
     }
 
-    /// Starts one for a session. Through the channel it gets, for each command, where its calls are answered, and what it
-    /// is; all descriptors but the channel and these are closed in it.
+    /// Starts one for a session. Through the channel it gets, for each command, where its calls are answered, what it
+    /// is, and where what it is refused is told, if somebody wants to see that; all descriptors but the channel and these are closed in it.
     pub(super) fn keep(
         arbiter: &mut dyn Arbiter,
         plan: &LinuxPlan,
+        observed: Observed,
         channel: OwnedFd,
         kept: &[RawFd],
     ) -> Result<Mediator, Errno> {
@@ -111,7 +114,7 @@ impl Mediator {
             Side::Child => {
                 let own = [channel.as_raw_fd(), other_end.as_raw_fd()];
                 let done = sys::close_all_but(own.iter().chain(kept))
-                    .and_then(|()| mediate_session(arbiter, plan, channel, other_end));
+                    .and_then(|()| mediate_session(arbiter, plan, observed, channel, other_end));
                 process::exit(i32::from(done.is_err()))
             }
         }
@@ -120,6 +123,12 @@ impl Mediator {
     /// What tells that it has ended.
     pub(super) fn lifeline(&self) -> &OwnedFd {
         &self.lifeline
+    }
+
+    /// Whether it has ended by itself.
+    pub(super) fn has_ended(&self) -> bool {
+        let [ended] = process::wait_readable([self.lifeline.as_raw_fd()], 0);
+        ended != process::Readable::No
     }
 
     /// Lets it tell what it has to, and waits for that.
@@ -133,6 +142,7 @@ impl Mediator {
 fn mediate_session(
     arbiter: &mut dyn Arbiter,
     plan: &LinuxPlan,
+    observed: Observed,
     channel: OwnedFd,
     lifeline: OwnedFd,
 ) -> Result<(), Errno> {
@@ -141,10 +151,16 @@ fn mediate_session(
     let ends = Ends { listener: channel, lifeline, children };
     let mut watch = Watch::new(ends, judge, None, Second::Looked).with_files(files(plan));
     watch = watch.with_kinds(Kinds::of(&plan.seccomp));
-    watch.until_the_session_ends();
+    watch = watch.with_observer(Some(Observer::new(&plan.landlock)), starts(plan));
+    watch.until_the_session_ends(observed);
     drop(watch);
     arbiter.conclude();
     Ok(())
+}
+
+/// What becomes of starts under a plan.
+fn starts(plan: &LinuxPlan) -> Starts {
+    if plan.mediated.contains(&Mediated::Starts) { Starts::Judged } else { Starts::Observed }
 }
 
 /// Who carries out calls that write files or go to sockets, if the plan wants them judged.
@@ -183,8 +199,12 @@ fn mediate(
     // Without it, nothing was started.
     let Some(listener) = listener else { return Ok(()) };
     let judge = Judge { arbiter, known: None, read: Vec::new() };
-    let observer = Observer::new(observed, &plan.landlock, command);
-    let starts = if plan.mediated.contains(&Mediated::Starts) { Starts::Judged } else { Starts::Observed };
+    let observer = (observed != Observed::Nothing).then(|| {
+        let mut observer = Observer::new(&plan.landlock);
+        observer.begin(listener.as_raw_fd(), command);
+        observer
+    });
+    let starts = starts(plan);
     let command = (starts == Starts::Judged).then_some(command);
     let ends = Ends { listener, lifeline, children };
     let watch = Watch::new(ends, judge, command, Second::Looked);

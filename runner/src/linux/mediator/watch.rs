@@ -14,11 +14,10 @@ use super::memory::Memory;
 use super::observe::{Observer, Outcome};
 use super::place::{Found, Ground, Look, Own, know, process_of, walk};
 use super::start::{Caller, Given, Judge, Planned, Stopped, asking, closed};
+use super::tellers::Tellers;
 use crate::launch::{self, Refused};
 use crate::linux::sys::notice::{self, Answer, Notice};
 use crate::linux::sys::process::{self, Readable};
-use crate::linux::sys::request::Request;
-use crate::linux::sys::socket;
 use crate::linux::sys::trace::{self, Stop};
 use crate::preflight::Refusal;
 
@@ -37,24 +36,26 @@ const LONGEST_PATH: usize = 4096;
 
 /// The mediator of one run.
 pub(super) struct Watch<'a> {
-    ends: Ends,
-    judge: Judge<'a>,
+    pub(super) ends: Ends,
+    pub(super) judge: Judge<'a>,
     /// The command, until it has been judged: it is the first start, and nobody is there yet to change it.
     first: Option<&'a launch::Command>,
-    /// The starts that were let through, by thread, until it is known what became of them.
-    held: BTreeMap<i32, Planned>,
+    /// The starts that were let through, by thread, until it is known what became of them; with where its calls are answered.
+    held: BTreeMap<i32, (Planned, RawFd)>,
     /// Starts that wait because another thread of their process is held.
-    waiting: Vec<Notice>,
+    pub(super) waiting: Vec<Notice>,
     second: Second,
     /// The commands of a session that are to be judged yet, by where their calls are answered.
-    commands: BTreeMap<RawFd, (launch::Command, CString)>,
+    pub(super) commands: BTreeMap<RawFd, (launch::Command, CString)>,
     /// Who carries out calls that write files or go to sockets, if they are judged.
-    files: Option<Files>,
+    pub(super) files: Option<Files>,
     /// The kinds of sockets that are refused here; any, as long as nobody has said which.
     kinds: Kinds,
     /// Who looks at what the kernel answers by itself.
-    observer: Option<Observer>,
+    pub(super) observer: Option<Observer>,
     starts: Starts,
+    /// In a session, those who asked for commands and want to see what is refused.
+    pub(super) tellers: Option<Tellers>,
 }
 
 /// What becomes of starts of programs.
@@ -96,6 +97,7 @@ impl<'a> Watch<'a> {
             kinds: Kinds::of(&[]),
             observer: None,
             starts: Starts::Judged,
+            tellers: None,
         }
     }
 
@@ -148,67 +150,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Does the same for the commands of a session: each brings where its own calls are answered.
-    pub(super) fn until_the_session_ends(&mut self) {
-        let mut listeners: Vec<OwnedFd> = Vec::new();
-        self.judge.prepare();
-        loop {
-            let own = [self.ends.lifeline.as_raw_fd(), self.ends.children, self.ends.listener.as_raw_fd()];
-            let waited: Vec<RawFd> =
-                own.into_iter().chain(listeners.iter().map(AsRawFd::as_raw_fd)).collect();
-            let patience = self.files.as_ref().map_or(-1, Files::patience);
-            let answers = process::wait_for_any(&waited, patience);
-            if let Some(files) = &mut self.files
-                && patience >= 0
-            {
-                files.look_after();
-            }
-            let [lifeline, stopped, arrived, calls @ ..] = answers.as_slice() else { return };
-            if *lifeline != Readable::No {
-                return;
-            }
-            if *stopped == Readable::Yes {
-                while process::take_signal(self.ends.children).is_some() {}
-                self.take_stops();
-            }
-            let mut gone = Vec::new();
-            for (listener, call) in waited.iter().skip(own.len()).zip(calls) {
-                match call {
-                    Readable::Yes => {
-                        if let Ok(notice) = notice::receive(*listener) {
-                            self.take(notice);
-                        }
-                    }
-                    // Nobody is left whose calls are answered there.
-                    Readable::Ended => gone.push(*listener),
-                    Readable::No => {}
-                }
-            }
-            if let Some(files) = &mut self.files {
-                gone.iter().for_each(|listener| files.gone(*listener));
-            }
-            listeners.retain(|listener| !gone.contains(&listener.as_raw_fd()));
-            gone.iter().for_each(|listener| drop(self.commands.remove(listener)));
-            if *arrived == Readable::Yes {
-                let taken = socket::take_descriptors(self.ends.listener.as_raw_fd()).unwrap_or_default();
-                if let Ok([listener, memory]) = <[OwnedFd; 2]>::try_from(taken)
-                    && let Ok(request) = Request::map(memory.as_raw_fd())
-                {
-                    let (program, argv) = request.command();
-                    let directory = request.directory().to_owned();
-                    request.unmap();
-                    let command = launch::Command { program, argv, environment: Vec::new() };
-                    self.commands.insert(listener.as_raw_fd(), (command, directory));
-                    if self.files.is_some() {
-                        notice::take_turns(listener.as_raw_fd());
-                    }
-                    listeners.push(listener);
-                }
-            }
-        }
-    }
-
-    fn take(&mut self, notice: Notice) {
+    pub(super) fn take(&mut self, notice: Notice) {
         // While a thread executes, the others of its process end, and those that are held must be let go for that: so one
         // of a process is held at most, and nothing is done that would wait for it.
         if !self.held.is_empty()
@@ -218,6 +160,7 @@ impl<'a> Watch<'a> {
         {
             return self.waiting.push(notice);
         }
+        self.judge.arbiter.turn_to(self.tellers.as_ref().map(|_| notice.listener));
         let seen = match &mut self.observer {
             Some(observer) => observer.look(&notice, self.judge.arbiter),
             None => Vec::new(),
@@ -225,6 +168,15 @@ impl<'a> Watch<'a> {
         let outcome = self.carry(notice);
         for seen in seen.into_iter().filter(|seen| outcome.leaves(seen)) {
             self.judge.arbiter.seen(seen);
+        }
+        self.tell(notice.listener);
+    }
+
+    /// Tells whoever asked for a command what has been taken note of.
+    fn tell(&mut self, command: RawFd) {
+        if let Some(tellers) = &mut self.tellers {
+            tellers.tell(command, self.judge.arbiter.told());
+            self.judge.arbiter.turn_to(None);
         }
     }
 
@@ -365,7 +317,7 @@ impl<'a> Watch<'a> {
         }
         match trace::hold(notice.thread) {
             Ok(()) => {
-                self.held.insert(notice.thread, planned);
+                self.held.insert(notice.thread, (planned, notice.listener));
                 Answer::GoOn
             }
             Err(Errno::ESRCH) => Answer::Fail(Errno::ESRCH),
@@ -387,7 +339,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn take_stops(&mut self) {
+    pub(super) fn take_stops(&mut self) {
         while let Some(stop) = trace::take_stop() {
             match stop {
                 Stop::Executed { process, thread } => {
@@ -413,8 +365,10 @@ impl<'a> Watch<'a> {
     }
 
     /// Looks at what was executed: if it is what was judged, it goes on, else it is judged by what it is.
-    fn executed(&mut self, process: i32, planned: Option<Planned>) {
+    fn executed(&mut self, process: i32, planned: Option<(Planned, RawFd)>) {
         let is_looked_at = self.second == Second::Looked;
+        let (planned, command) = planned.unzip();
+        self.judge.arbiter.turn_to(command.filter(|_| self.tellers.is_some()));
         if is_looked_at && let Err(stopped) = self.look_again(process, planned) {
             let refusal = match stopped {
                 Stopped::Refused(refusal) => Stopped::Refused(refusal),
@@ -424,8 +378,12 @@ impl<'a> Watch<'a> {
                 }
             };
             self.stop(process, refusal);
+            if let Some(command) = command {
+                self.tell(command);
+            }
             process::kill(process, libc::SIGKILL);
         }
+        self.judge.arbiter.turn_to(None);
         trace::let_go(process, 0);
     }
 

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::running::{Running, Slot};
 use super::terms;
 use crate::linux::message::{Forward, List, Message, Origin};
-use crate::linux::operation::{Asked, State, Step};
+use crate::linux::operation::{Asked, State, Step, Watched};
 use crate::linux::sandbox::Sandbox;
 use crate::linux::sys;
 use crate::linux::sys::events::Events;
@@ -54,6 +54,9 @@ pub(super) struct Ends {
 
 /// The byte of a message that brings other terms, and no command.
 pub(super) const NARROW: u8 = 1;
+
+/// How many descriptors come with a command that somebody looks at.
+const WATCHED: usize = 7;
 
 const FAILED: i32 = 125;
 const SIGNALS: u64 = u64::MAX;
@@ -185,8 +188,9 @@ impl Keeper<'_> {
             Err(_) => {}
             Ok((NARROW, count)) => self.narrow(events, taken.get(..count).unwrap_or(&[])),
             Ok((_, count)) => {
-                let [memory, input, output, error, channel, ..] = taken;
-                match self.start(memory, [input, output, error], channel, state) {
+                let [memory, input, output, error, channel, judge, told, ..] = taken;
+                let watched = (count == WATCHED).then_some(Watched { judge, told });
+                match self.start(memory, [input, output, error], channel, watched, state) {
                     Ok(pid) => {
                         let slot = self.running.add(pid, channel, sys::now());
                         if events.add(channel, slot.token()).is_err() {
@@ -212,6 +216,7 @@ impl Keeper<'_> {
         memory: RawFd,
         standard: [RawFd; 3],
         channel: RawFd,
+        watched: Option<Watched>,
         state: &mut State,
     ) -> Result<i32, Errno> {
         if self.running.is_full() {
@@ -230,7 +235,7 @@ impl Keeper<'_> {
             }
         }
         state.report = channel;
-        state.asked = Some(Asked { request, memory, standard });
+        state.asked = Some(Asked { request, memory, standard, watched });
         let steps = self.steps.as_slice();
         let started = process::start(&mut self.stack, &mut || become_command(steps, state));
         if let Some(asked) = state.asked.take() {

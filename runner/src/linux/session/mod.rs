@@ -9,6 +9,7 @@ mod keeper;
 mod running;
 mod server;
 mod terms;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -29,6 +30,7 @@ pub(crate) use crate::linux::message::LENGTH;
 pub(crate) use crate::linux::sys::request::{Controls, Terminal};
 pub(crate) use crate::linux::sys::terminal::Size;
 pub(crate) use running::MOST;
+pub(crate) use watching::Watched;
 
 use super::command::{Filter, no_core, rlimit};
 use super::descriptors::Standard;
@@ -63,6 +65,10 @@ pub(crate) struct Session {
     held: RwLock<Held>,
     /// What judges the starts of programs, one for each policy that commands still have, and what serves connections.
     helpers: Mutex<(Vec<Mediator>, Option<Server>)>,
+    /// Where commands are handed over to who judges them or looks at them, if somebody does.
+    judged: Mutex<Option<OwnedFd>>,
+    /// What is looked at of every command.
+    observed: Observed,
     /// How it ended, once that was seen.
     ended: Mutex<Option<String>>,
 }
@@ -124,12 +130,13 @@ pub(crate) struct Narrower<'a> {
 }
 
 /// Who judges and serves beside a session, each in a process of its own that ends with the session, and the session with it.
-#[derive(Default)]
 pub(crate) struct Helpers<'a> {
     /// Serves the connections that the plan allows.
     pub(crate) attendant: Option<&'a mut dyn Attendant>,
     /// Judges the starts of programs that the plan wants judged.
     pub(crate) arbiter: Option<&'a mut dyn Arbiter>,
+    /// What is looked at of every command.
+    pub(crate) observed: Observed,
     /// What both go on using; every other descriptor is closed in them.
     pub(crate) kept: Vec<RawFd>,
 }
@@ -144,9 +151,9 @@ impl Session {
         idle: Option<Duration>,
         helpers: Helpers<'_>,
     ) -> Result<Session, Error> {
-        let Helpers { attendant, arbiter, kept } = helpers;
+        let Helpers { attendant, arbiter, observed, kept } = helpers;
         let attendant = attendant.filter(|_| plan.network != NetworkPlan::Isolated);
-        let judging = judging(&plan, Observed::Nothing, arbiter)?;
+        let judging = judging(&plan, observed, arbiter)?;
         let layers = Layers::new()?;
         let mut calls = plan.seccomp.clone();
         if layers.inner().is_none() {
@@ -155,8 +162,8 @@ impl Session {
         let wire = judging.as_ref().map(|_| channel()).transpose()?;
         let wire_end = wire.as_ref().map(|(_, end)| end.as_raw_fd());
         let inner = layers.inner();
-        let steps = commands(&plan, &calls, wire_end, inner)?;
-        let mut own_steps = commands(&plan, &calls, wire_end, inner)?;
+        let steps = commands(&plan, &calls, observed, wire_end, inner)?;
+        let mut own_steps = commands(&plan, &calls, observed, wire_end, inner)?;
         terms::make_room(&mut own_steps);
         let served = attendant.as_ref().map(|_| channel()).transpose()?;
         // Each ends with a process beside the session, and the session with it.
@@ -204,12 +211,12 @@ impl Session {
         };
         drop(keeper);
         drop((report_end, control_end, requests_end, null, processes));
-        let mediator = match (judging, wire) {
-            (Some(arbiter), Some((outer_end, _))) => {
+        let (mediator, judged) = match (judging, wire) {
+            (Some(arbiter), Some((outer_end, end))) => {
                 let kept: Vec<RawFd> = kept.iter().copied().chain([judge_held.as_raw_fd()]).collect();
-                Some(Mediator::keep(arbiter, &plan, outer_end, &kept))
+                (Some(Mediator::keep(arbiter, &plan, observed, outer_end, &kept)), Some(end))
             }
-            _ => None,
+            _ => (None, None),
         };
         let server = match (attendant, served) {
             (Some(attendant), Some((outer_end, _))) => {
@@ -236,6 +243,8 @@ impl Session {
             inner,
             held: RwLock::new(Held { plan, steps }),
             helpers: Mutex::new((mediator.into_iter().collect(), server)),
+            judged: Mutex::new(judged),
+            observed,
             ended: Mutex::new(None),
         };
         match failed {
@@ -254,9 +263,11 @@ impl Session {
         asked: &Asked,
         standard: [BorrowedFd<'_>; 3],
         channel: BorrowedFd<'_>,
+        watched: Option<Watched<'_>>,
     ) -> Result<(), Error> {
         let numbers = standard.map(|one| one.as_raw_fd());
         Standard::at(numbers)?.refuse_reopening(&self.held().plan)?;
+        let watched = watched.map(|watched| self.watched(&watched)).transpose()?;
         let memory = request::compose(
             &asked.program,
             &asked.directory,
@@ -264,10 +275,12 @@ impl Session {
             &asked.environment,
             asked.umask,
             asked.terminal,
+            watched.as_ref().map_or(&[], |watched| watched.filter.as_slice()),
         )
         .map_err(|errno| self.refused(errno))?;
         let [input, output, error] = numbers;
-        let sent = [memory.as_raw_fd(), input, output, error, channel.as_raw_fd()];
+        let mut sent = vec![memory.as_raw_fd(), input, output, error, channel.as_raw_fd()];
+        sent.extend(watched.iter().flat_map(|watched| [watched.judge.as_raw_fd(), watched.told]));
         socket::send_descriptors(self.requests.as_raw_fd(), &sent).map_err(|errno| match errno {
             Errno::EPIPE | Errno::ECONNRESET => Error::Lost(self.end_told()),
             errno => self.refused(errno),
@@ -281,7 +294,7 @@ impl Session {
     /// Who judges by it cannot be started, or the session has ended. What was in force is, or something narrower.
     pub(crate) fn narrow(&self, next: Narrower<'_>) -> Result<(), Error> {
         let Narrower { mut plan, arbiter, kept, policy, values } = next;
-        let judging = judging(&plan, Observed::Nothing, arbiter)?;
+        let judging = judging(&plan, self.observed, arbiter)?;
         let mut helpers = self.helpers.lock().unwrap_or_else(PoisonError::into_inner);
         let (mediators, server) = &mut *helpers;
         if mediators.len() >= MOST_POLICIES {
@@ -310,14 +323,15 @@ impl Session {
                 // It ends with the process that judges, and the session with it.
                 let (lives, held) = pipe()?;
                 let kept: Vec<RawFd> = kept.iter().copied().chain([held.as_raw_fd()]).collect();
-                let judge = Mediator::keep(arbiter, &plan, outer_end, &kept).map_err(explain::mediator)?;
+                let judge = Mediator::keep(arbiter, &plan, self.observed, outer_end, &kept)
+                    .map_err(explain::mediator)?;
                 sent.extend([end.as_raw_fd(), lives.as_raw_fd()]);
                 (Some(judge), Some((end, lives)))
             }
             None => (None, None),
         };
         let judged = wire.as_ref().map(|(end, _)| end.as_raw_fd());
-        let answer = commands(&plan, &calls, judged, self.inner).and_then(|steps| {
+        let answer = commands(&plan, &calls, self.observed, judged, self.inner).and_then(|steps| {
             let memory = terms::compose(&steps, time(&plan))?;
             sent.insert(0, memory.as_raw_fd());
             let sent = socket::send_with(self.requests.as_raw_fd(), keeper::NARROW, &sent);
@@ -334,6 +348,7 @@ impl Session {
         match answer {
             Ok(steps) => {
                 mediators.extend(judge);
+                *self.judged.lock().unwrap_or_else(PoisonError::into_inner) = wire.map(|(end, _)| end);
                 *self.held.write().unwrap_or_else(PoisonError::into_inner) = Held { plan, steps };
                 Ok(())
             }
@@ -444,10 +459,11 @@ fn time(plan: &LinuxPlan) -> Option<Duration> {
 fn commands(
     plan: &LinuxPlan,
     calls: &[CallRule],
+    observed: Observed,
     judged: Option<RawFd>,
     inner: Option<RawFd>,
 ) -> Result<Vec<Step>, Error> {
-    steps(plan, filter(calls, &plan.mediated, Observed::Nothing, judged)?, inner)
+    steps(plan, filter(calls, &plan.mediated, observed, judged)?, inner)
 }
 
 /// What the process of each command does, in order.

@@ -413,9 +413,27 @@ pub(in crate::linux) fn wait_readable<const N: usize>(
     entries.map(|entry| answered(&entry))
 }
 
-/// The same for any number of descriptors; an answer for each.
-pub(in crate::linux) fn wait_for_any(descriptors: &[RawFd], milliseconds: i32) -> Vec<Readable> {
-    let entry = |fd: &RawFd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 };
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::linux) enum Wanted {
+    /// That there is something to read.
+    Reading,
+    /// That there is room to write.
+    Writing,
+    /// Either.
+    Both,
+}
+
+/// The same for any number of descriptors, each named once; an answer for each.
+pub(in crate::linux) fn wait_for_any(descriptors: &[(RawFd, Wanted)], milliseconds: i32) -> Vec<Readable> {
+    let entry = |(fd, wanted): &(RawFd, Wanted)| {
+        let events = match wanted {
+            Wanted::Reading => libc::POLLIN,
+            Wanted::Writing => libc::POLLOUT,
+            Wanted::Both => libc::POLLIN | libc::POLLOUT,
+        };
+        libc::pollfd { fd: *fd, events, revents: 0 }
+    };
     let mut entries: Vec<libc::pollfd> = descriptors.iter().map(entry).collect();
     let count = entries.len() as libc::nfds_t;
     // SAFETY: pointer and length are those of a live vector.
@@ -426,7 +444,7 @@ pub(in crate::linux) fn wait_for_any(descriptors: &[RawFd], milliseconds: i32) -
 }
 
 fn answered(entry: &libc::pollfd) -> Readable {
-    if entry.revents & libc::POLLIN != 0 {
+    if entry.revents & entry.events != 0 {
         Readable::Yes
     } else if entry.revents != 0 {
         Readable::Ended

@@ -20,7 +20,9 @@ const ARGUMENTS: usize = 3;
 const ENVIRONMENT: usize = 4;
 const UMASK: usize = 5;
 const TERMINAL: usize = 6;
-const HEAD: usize = 7;
+const FILTER: usize = 7;
+const INSTRUCTIONS: usize = 8;
+const HEAD: usize = 9;
 const WORD: usize = size_of::<u64>();
 
 /// The terminal that a command is to have of its own.
@@ -65,8 +67,10 @@ pub(in crate::linux) fn compose(
     environment: &[CString],
     umask: u32,
     terminal: Option<Terminal>,
+    filter: &[libc::sock_filter],
 ) -> Result<OwnedFd, Errno> {
-    let words = HEAD + arguments.len() + environment.len() + 2;
+    let filter_at = HEAD + arguments.len() + environment.len() + 2;
+    let words = filter_at + filter.len();
     let mut numbers: Vec<u64> = Vec::with_capacity(words);
     let mut texts: Vec<u8> = Vec::new();
     let mut place = |text: &CStr| {
@@ -88,12 +92,20 @@ pub(in crate::linux) fn compose(
     let length = (words * WORD + texts.len()) as u64;
     let terminal = terminal.map_or(0, Terminal::encode);
     numbers.extend([length, program, directory, arguments_at as u64, environment_at as u64]);
-    numbers.extend([umask.into(), terminal]);
+    numbers.extend([umask.into(), terminal, (filter_at * WORD) as u64, filter.len() as u64]);
     numbers.extend(lists);
+    numbers.extend(filter.iter().map(instruction));
     let mut bytes: Vec<u8> = Vec::with_capacity(words * WORD + texts.len());
     numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_ne_bytes()));
     bytes.extend_from_slice(&texts);
     memory(&bytes)
+}
+
+/// An instruction as it lies in memory.
+fn instruction(instruction: &libc::sock_filter) -> u64 {
+    let libc::sock_filter { code, jt, jf, k } = *instruction;
+    let ([a, b], [c, d, e, f]) = (code.to_ne_bytes(), k.to_ne_bytes());
+    u64::from_ne_bytes([a, b, jt, jf, c, d, e, f])
 }
 
 /// Memory with these bytes in it, by its descriptor, which stands at its beginning.
@@ -220,6 +232,14 @@ impl Request {
         Terminal::decode(self.word(TERMINAL))
     }
 
+    /// The filter of system calls that it has in the place of the usual one; empty: it has that.
+    pub(in crate::linux) fn filter(&self) -> &[libc::sock_filter] {
+        let length = usize::try_from(self.word(INSTRUCTIONS)).unwrap_or(0);
+        // SAFETY: `compose` has laid out so many instructions there, each a word, within the mapping, which lives as long as
+        // this value and is not written to any more.
+        unsafe { std::slice::from_raw_parts(self.at(FILTER).cast(), length) }
+    }
+
     /// Executes the program; it returns only if that fails.
     pub(in crate::linux) fn execute(&self) -> Errno {
         let (arguments, environment) = (self.at(ARGUMENTS), self.at(ENVIRONMENT));
@@ -243,6 +263,7 @@ mod tests {
         {
             let size = Size { lines: 65535, columns: 80 };
             let terminal = (code == 7).then_some(Terminal { size, controls: Controls::Yes });
+            let filter = [libc::sock_filter { code: 6, jt: 1, jf: 255, k: 0xdead_beef }; 2];
             let arguments = texts(&["sh", "-c", script, "sh", "a b", ""]);
             let memory = compose(
                 c"/bin/sh",
@@ -251,12 +272,14 @@ mod tests {
                 &texts(&["X=y", "PATH=/usr/bin:/bin"]),
                 0o27,
                 terminal,
+                &filter,
             )
             .unwrap();
             let request = Request::map(memory.as_raw_fd()).unwrap();
             assert_eq!(request.terminal(), terminal);
             assert_eq!((request.directory(), request.umask()), (c"/usr", 0o27));
             assert_eq!(request.command(), (c"/bin/sh".to_owned(), arguments));
+            assert_eq!(request.filter(), filter);
             let pid = process::start(&mut Stack::new(), &mut || {
                 if process::change_directory(request.directory()).is_ok() {
                     request.execute();

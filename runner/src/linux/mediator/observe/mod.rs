@@ -10,6 +10,7 @@ mod view;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::os::fd::RawFd;
 
 use fence_compiler::plan::{Condition, LandlockPlan, Mediated};
 use fence_compiler::question::{Decision, Reason, Verdict};
@@ -33,8 +34,9 @@ pub(super) struct Observer {
     inside: Option<View>,
     /// What Landlock holds inside.
     landlock: LandlockPlan,
-    /// The file of the command, until it starts: its memory is fence's own until then.
-    first: Option<CString>,
+    /// The commands that are looked at, by where their calls are answered: the file of each, until it starts, since its memory
+    /// is fence's own until then.
+    commands: BTreeMap<RawFd, Option<CString>>,
 }
 
 /// What came of a call.
@@ -85,15 +87,8 @@ struct Told {
 }
 
 impl Observer {
-    /// Is ready to look at the calls of a run that begins with this command; `None` if nobody wants to see any.
-    pub(super) fn new(
-        observed: Observed,
-        landlock: &LandlockPlan,
-        command: &launch::Command,
-    ) -> Option<Observer> {
-        if observed == Observed::Nothing {
-            return None;
-        }
+    /// Is ready to look at the calls of commands.
+    pub(super) fn new(landlock: &LandlockPlan) -> Observer {
         let number = |(name, watched): (&str, Watched)| {
             Some((i32::try_from(Architecture::NATIVE.number(name)?).ok()?, watched))
         };
@@ -103,14 +98,24 @@ impl Observer {
                 .into_iter()
                 .map(|(number, call)| (number, Watched::File(call))),
         );
-        let first = Some(command.program.clone());
-        Some(Observer { calls, inside: None, landlock: landlock.clone(), first })
+        Observer { calls, inside: None, landlock: landlock.clone(), commands: BTreeMap::new() }
+    }
+
+    /// Looks at a command whose calls are answered there, and at everything that it starts.
+    pub(super) fn begin(&mut self, listener: RawFd, command: &launch::Command) {
+        self.commands.insert(listener, Some(command.program.clone()));
+    }
+
+    /// Nothing of a command is left.
+    pub(super) fn gone(&mut self, listener: RawFd) {
+        self.commands.remove(&listener);
     }
 
     /// Looks at a call that waits. It must not have been answered yet: who made it is asked about.
     pub(super) fn look(&mut self, notice: &Notice, arbiter: &dyn Arbiter) -> Vec<Seen> {
         let Some(watched) = self.calls.get(&notice.call).copied() else { return Vec::new() };
-        let first = if watched.starts() { self.first.take() } else { None };
+        let Some(first) = self.commands.get_mut(&notice.listener) else { return Vec::new() };
+        let first = if watched.starts() { first.take() } else { None };
         let told = match &first {
             Some(program) => command(program, arbiter, &self.landlock),
             None => self.told(notice, watched, arbiter),
