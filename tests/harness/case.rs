@@ -27,7 +27,7 @@ pub struct Group {
 }
 
 /// One case. In its texts `{home}`, `{work}`, `{outside}`, `{bin}`, `{fence}`, `{port}`, `{port6}`, `{free}`,
-/// `{abstract}`, `{bystander}` and `{uid}` stand for what they name in its scene.
+/// `{abstract}`, `{bystander}`, `{state}` and `{uid}` stand for what they name in its scene.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Case {
@@ -71,6 +71,9 @@ pub struct Case {
     pub fence: Option<Vec<String>>,
     /// A text for `/bin/sh` outside that starts fence itself, with `{policy}` for the policy's file.
     pub around: Option<String>,
+    /// A text for `/bin/sh` outside that is run when fence has ended, whatever came of it. What it says and does counts; the code
+    /// is that of the command. The state of fence lies in `{state}` then, beside what is compared.
+    pub afterwards: Option<String>,
     /// What must come of it.
     pub expect: Expect,
     /// The exit code; 0 where it is allowed, not 0 where it is denied, 125 where it is refused.

@@ -212,7 +212,18 @@ impl Trial<'_> {
                 words
             }
         };
+        let words = match (&case.afterwards, way) {
+            (Some(text), Way::Fenced(_)) => {
+                let both = "afterwards=$1; shift; \"$@\"; code=$?; (eval \"$afterwards\"); exit $code";
+                let before = [both, "sh", text].map(str::to_owned);
+                ["/bin/sh", "-c"].map(str::to_owned).into_iter().chain(before).chain(words).collect()
+            }
+            _ => words,
+        };
         let mut start = scene.start().words(words.iter().map(|text| word(&scene.fill(text))));
+        if case.afterwards.is_some() {
+            start.environment.insert("XDG_STATE_HOME".into(), scene.path("{state}").into());
+        }
         start.cwd = scene.path(case.cwd.as_deref().unwrap_or("{work}"));
         start.stdin = scene.fill(&case.stdin).into_bytes();
         start.stdin_file = case.stdin_file.as_deref().map(|path| scene.path(path));

@@ -195,16 +195,18 @@ impl Scene {
                 ("{work}", home.join("work").display().to_string()),
                 ("{outside}", root.join("outside").display().to_string()),
                 ("{root}", root.display().to_string()),
+                ("{state}", format!("{}-state", root.display())),
                 ("{bin}", ground.bin().display().to_string()),
                 ("{fence}", ground.fence().display().to_string()),
                 ("{uid}", person.uid.to_string()),
             ],
-            elsewhere: Vec::new(),
+            elsewhere: vec![root.with_file_name(format!("{}-state", root.file_name().unwrap().display()))],
             servers: Vec::new(),
             bystander: None,
             shared_memory: None,
             root,
         };
+        scene.make_directory(&scene.path("{state}")).unwrap();
         scene.lay(entries);
         for (name, kind) in NAMESPACES {
             let own = fs::read_link(format!("/proc/self/ns/{kind}")).unwrap_or_default();

@@ -17,6 +17,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, symlinkat, unlinkat};
 
 use super::base::Base;
 use super::change::{Change, source};
+use super::content;
 use super::folder::Place;
 use super::tree::{At, Entered, NodeKind, joined, names, open_below, open_top};
 use crate::linux::{Renaming, rename};
@@ -267,7 +268,7 @@ fn made(from: At<'_>, at: At<'_>, beside: &[u8], change: &Change) -> Result<(), 
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let made = openat(at.directory, beside, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
     let mut made = File::from(made);
-    io::copy(&mut held, &mut made)?;
+    content::copy(&mut held, &mut made)?;
     let times = FileTimes::new().set_modified(held.metadata()?.modified()?);
     if let Some((_, before)) = at.look()? {
         // Only root can give a file away; for anybody else it stays the caller's.

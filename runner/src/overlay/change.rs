@@ -1,14 +1,14 @@
 //! What a layer holds that the host has not.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 
 use fence_compiler::bytes::AbsolutePath;
 
-use super::Error;
 use super::base::{Base, Reach, Sight, whole};
 use super::folder::Place;
 use super::tree::{At, Node, NodeKind, is_whiteout, joined, names, open_below, open_top};
+use super::{Error, content};
 
 /// One difference between an overlay and the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,19 +224,5 @@ pub(super) fn same(
 pub(super) fn same_content(here: At<'_>, there: At<'_>) -> io::Result<bool> {
     let mut one = here.open()?;
     let Ok(mut other) = there.open_as_is() else { return Ok(false) };
-    let (mut left, mut right) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    loop {
-        let read = one.read(&mut left)?;
-        if read == 0 {
-            return Ok(other.read(&mut right)? == 0);
-        }
-        let right = right.get_mut(..read).unwrap_or_default();
-        match other.read_exact(right) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            done => done?,
-        }
-        if left.get(..read) != Some(right) {
-            return Ok(false);
-        }
-    }
+    content::same(&mut one, &mut other)
 }

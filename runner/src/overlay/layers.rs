@@ -11,6 +11,7 @@ use fence_compiler::plan::{Keep, LinuxPlan, Mount};
 
 use super::Error;
 use super::base::Base;
+use super::content;
 use super::folder::{self, Folder, Held, Kind, Name, Place, place_of, private};
 use super::view::Merged;
 use crate::linux::mounted_places;
@@ -192,7 +193,7 @@ fn make_copy(of: &AbsolutePath, kept: &AbsolutePath, copy: &AbsolutePath, mode: 
             options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(to_path(of))?;
         let mut to =
             File::options().write(true).create(true).truncate(true).mode(0o600).open(to_path(copy))?;
-        io::copy(&mut from, &mut to)?;
+        content::copy(&mut from, &mut to)?;
         to.set_permissions(fs::Permissions::from_mode(mode))?;
         to.set_modified(from.metadata()?.modified()?)?;
     }

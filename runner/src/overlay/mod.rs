@@ -10,6 +10,7 @@
 mod apply;
 mod base;
 mod change;
+mod content;
 mod folder;
 mod layers;
 mod prune;
