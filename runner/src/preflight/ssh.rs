@@ -149,9 +149,7 @@ impl Asked {
             match key.as_str() {
                 "hostname" => drop(name.get_or_insert_with(|| value.replace("%h", host).replace("%%", "%"))),
                 "port" => port = port.or_else(|| value.parse().ok()),
-                "remotecommand" => {
-                    drop(command.get_or_insert_with(|| if none { "" } else { value.as_str() }))
-                }
+                "remotecommand" => command = command.or(Some(if none { "" } else { value.as_str() })),
                 "proxycommand" | "controlpath" if !none => {
                     return Err(format!("its setting `{key}` may lead elsewhere"));
                 }
