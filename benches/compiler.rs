@@ -182,6 +182,7 @@ fn host() -> Host {
             pid_max: Support::Yes,
             tiocsti_off: Support::Yes,
             mediation: Support::Yes,
+            cgroup: None,
         },
         protected: Vec::new(),
     }

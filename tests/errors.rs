@@ -94,6 +94,7 @@ fn machine() -> (Host, FileFacts) {
         pid_max: Support::Yes,
         tiocsti_off: Support::Yes,
         mediation: Support::Yes,
+        cgroup: None,
     };
     let host = Host {
         platform: Platform::Linux,

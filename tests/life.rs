@@ -3,6 +3,8 @@
 
 #[path = "life/asked.rs"]
 mod asked;
+#[path = "life/cgroups.rs"]
+mod cgroups;
 #[path = "life/endings.rs"]
 mod endings;
 #[path = "life/fooled.rs"]
@@ -28,5 +30,6 @@ fn main() -> ExitCode {
     terminals::add_relayed(&mut suite);
     asked::add(&mut suite);
     endings::add(&mut suite);
+    cgroups::add(&mut suite);
     suite.run()
 }

@@ -223,6 +223,11 @@ pub fn differences(old: (&Host, &FileFacts), new: (&Host, &FileFacts)) -> Vec<St
     fact("the mount calls", &old_features.mount_api, &new_features.mount_api);
     fact("`vm.memfd_noexec`", &old_features.memfd_noexec, &new_features.memfd_noexec);
     fact("`kernel.pid_max` of a namespace", &old_features.pid_max, &new_features.pid_max);
+    if let (Some(old), Some(new)) = (&old_features.cgroup, &new_features.cgroup) {
+        fact("memory held by a cgroup", &old.memory, &new.memory);
+        fact("processes held by a cgroup", &old.processes, &new.processes);
+        fact("processor time counted by a cgroup", &old.cpu, &new.cpu);
+    }
     fact("`TIOCSTI`", &old_features.tiocsti_off, &new_features.tiocsti_off);
     fact("the set of protected files", &old.protected, &new.protected);
     let entries = old_files.entries.keys().chain(new_files.entries.keys());

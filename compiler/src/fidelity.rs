@@ -37,6 +37,8 @@ pub enum Mechanism {
     Seatbelt,
     /// A resource limit of a process (`setrlimit`).
     Rlimit,
+    /// A cgroup of the sandbox's own.
+    Cgroup,
     /// A timer of fence itself.
     Timer,
     /// Fence itself, where connections inside are brought to: it decides about each.

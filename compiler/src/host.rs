@@ -69,6 +69,20 @@ pub struct Features {
     /// Whether another process can judge system calls: user notification of seccomp that no signal interrupts (5.19),
     /// and tracing of what it lets through.
     pub mediation: Support,
+    /// What a cgroup of a run's own could hold; absent where nobody asked, because no limit needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Cgroup>,
+}
+
+/// What a cgroup (version 2) could hold that is made for one run, below one in which that is delegated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cgroup {
+    /// Whether it could hold memory.
+    pub memory: Support,
+    /// Whether it could hold the number of processes.
+    pub processes: Support,
+    /// Whether it could count processor time.
+    pub cpu: Support,
 }
 
 impl Features {
@@ -87,6 +101,7 @@ impl Features {
             pid_max: no(),
             tiocsti_off: no(),
             mediation: no(),
+            cgroup: None,
         }
     }
 }

@@ -397,6 +397,8 @@ pub enum LimitMechanism {
     Timer,
     /// `kernel.pid_max` of the pid namespace.
     PidMax,
+    /// A cgroup (version 2) of the sandbox's own.
+    Cgroup,
 }
 
 /// Whether the command keeps the controlling terminal.

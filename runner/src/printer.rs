@@ -13,6 +13,7 @@ use fence_compiler::question::Platform;
 use fence_compiler::source::Origin;
 
 use crate::audit::visible;
+use crate::host::PLATFORM;
 
 /// The widest that a statement is before its items go onto lines of their own.
 const WIDTH: usize = 100;
@@ -61,6 +62,14 @@ pub fn limit(limit: &Limit) -> String {
     };
     let note = note(limit.label.as_deref(), limit.because.as_deref());
     format!("limit {} {}{clause}{note}", limit_name(limit.kind), amount(limit.kind, limit.amount))
+}
+
+/// The smallest limit of a kind that holds here, as a statement, and where it stands.
+pub(crate) fn limit_in_force(policy: &Policy, kind: LimitKind) -> Option<(String, String)> {
+    let here = |limit: &&Limit| limit.platform.is_none_or(|only| only == PLATFORM);
+    let limits = policy.limits.iter().filter(here).filter(|limit| limit.kind == kind);
+    let smallest = limits.min_by_key(|limit| limit.amount)?;
+    Some((limit(smallest), place(policy, smallest.written)))
 }
 
 /// `policy.fence:12`: where something stands.

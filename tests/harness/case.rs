@@ -108,6 +108,10 @@ pub struct Case {
     /// The programs that it needs.
     #[serde(default)]
     pub needs: Vec<String>,
+    /// What of all of a run's processes together a cgroup has to hold here (`memory`, `processes`, `cpu`): skipped with a line
+    /// where none can, on CI too.
+    #[serde(default)]
+    pub together: Vec<String>,
     /// How many seconds it may take.
     pub within: Option<u64>,
     /// How many MiB fence may hold.

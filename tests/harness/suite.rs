@@ -11,7 +11,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use super::backend::{Backend, Difference};
 use super::case::Group;
-use super::{Ground, Person, calls, exec, judge};
+use super::{Ground, Person, Scene, calls, exec, judge};
 
 /// The tests of one binary.
 pub struct Suite {
@@ -21,6 +21,8 @@ pub struct Suite {
     told: BTreeSet<String>,
     /// Why a person cannot run fence's own backend here, by role.
     barred: BTreeMap<&'static str, Option<String>>,
+    /// What a cgroup of a run's own could hold here, by role.
+    cgroups: BTreeMap<&'static str, serde_json::Value>,
 }
 
 impl Suite {
@@ -33,6 +35,7 @@ impl Suite {
             trials: Vec::new(),
             told: BTreeSet::new(),
             barred: BTreeMap::new(),
+            cgroups: BTreeMap::new(),
         }
     }
 
@@ -51,7 +54,8 @@ impl Suite {
                     Person::everybody().into_iter().filter(|p| case.persons.iter().any(|r| r == p.role))
                 {
                     let (ground, shared, someone) = (self.ground.clone(), group.clone(), person.clone());
-                    self.add_needing(&format!("{name}::{}", case.name), &person, &case.needs, move || {
+                    let name = format!("{name}::{}", case.name);
+                    self.add_together(&name, &person, (&case.together, &case.needs), move || {
                         judge::judge(&ground, &shared, &shared.cases[index], &someone)
                     });
                 }
@@ -170,6 +174,37 @@ impl Suite {
         self.trials.push(trial);
     }
 
+    /// Adds one test for a person that needs programs as in [`Suite::add_needing`], and a cgroup that holds something of all of a
+    /// run's processes together. Where none does, it is skipped with a line everywhere: which controllers there are, a machine for
+    /// tests cannot choose.
+    pub fn add_together(
+        &mut self,
+        name: &str,
+        person: &Person,
+        (together, needs): (&[String], &[String]),
+        test: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) {
+        let lacking = together.iter().find_map(|what| self.lacks(person, what));
+        match lacking {
+            None => self.add_needing(name, person, needs, test),
+            Some(why) => {
+                self.told.insert(format!("skipped as {person}: {why}"));
+                self.trials
+                    .push(Trial::test(format!("{name} ({person})"), || Ok(())).with_ignored_flag(true));
+            }
+        }
+    }
+
+    /// Why no cgroup holds something for a person, as fence itself sees it.
+    fn lacks(&mut self, person: &Person, what: &str) -> Option<String> {
+        let ground = &self.ground;
+        let facts = self.cgroups.entry(person.role).or_insert_with(|| cgroups(ground, person));
+        match &facts[what] {
+            serde_json::Value::String(_) => None,
+            why => Some(format!("no cgroup holds {what}: {}", why["no"].as_str().unwrap_or("?"))),
+        }
+    }
+
     /// What all tests stand on.
     pub fn ground(&self) -> Arc<Ground> {
         self.ground.clone()
@@ -180,6 +215,15 @@ impl Suite {
         self.told.iter().for_each(|line| eprintln!("{line}"));
         libtest_mimic::run(&self.arguments, self.trials).exit_code()
     }
+}
+
+/// What `fence doctor` tells of cgroups to a person.
+fn cgroups(ground: &Ground, person: &Person) -> serde_json::Value {
+    let scene = Scene::new(ground, person, &[], &[]);
+    let fence = scene.fence().display().to_string();
+    let told = scene.start().words([fence.as_str(), "doctor", "--format", "json"]).run();
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    told["host"]["features"]["cgroup"].clone()
 }
 
 /// The groups of cases in a directory below `tests`, with the names of their files, in the order of these.

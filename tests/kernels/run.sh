@@ -74,6 +74,9 @@ trap 'rm -rf "$job" "$job.tar"' EXIT
 cp "$test" "$job/suite" && cp "$fence" "$job/fence" && chmod 755 "$job/suite" "$job/fence"
 {
     echo 'export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root RUST_BACKTRACE=0 INSTA_UPDATE=no'
+    # A place for cgroups of the ordinary user (the first account of tests/harness/person.rs) and of root, beside the suite's own.
+    echo 'cd /sys/fs/cgroup && echo "+cpu +memory +pids" >cgroup.subtree_control && mkdir delegated delegated/suite && cd delegated &&'
+    echo 'echo "+cpu +memory +pids" >cgroup.subtree_control && chown games . cgroup.procs cgroup.subtree_control && echo $$ >suite/cgroup.procs'
     echo 'dmesg -n 1; uname -r'
     echo "cd '$repository/runner' && mkdir -p '$(dirname "$test")' && cp /job/suite '$test' && cp /job/fence '$fence'"
     printf "'%s'" "$test"

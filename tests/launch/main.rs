@@ -73,7 +73,7 @@ fn drive(plan: &str, command: &[String]) -> ExitCode {
     let attendant: Option<&mut dyn fence::launch::Attendant> =
         if std::env::var_os("DRIVER_ATTENDS").is_some() { Some(&mut says) } else { None };
     match fence::linux::run_attended(&plan, &command, &options, attendant, None) {
-        Ok((outcome, _)) => ExitCode::from(u8::try_from(outcome.exit_code()).unwrap()),
+        Ok(ended) => ExitCode::from(u8::try_from(ended.outcome.exit_code()).unwrap()),
         Err(error) => {
             eprintln!("fence: {error}");
             ExitCode::from(u8::try_from(error.exit_code()).unwrap())

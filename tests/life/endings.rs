@@ -104,7 +104,7 @@ fn kill_ends_all(ground: &Ground, person: &Person, victim: Victim) -> Result<(),
     if left.is_empty() { Ok(()) } else { Err(format!("left: {left:?}")) }
 }
 
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
     let began = Instant::now();
     while !done() {
         if began.elapsed() > Duration::from_secs(20) {

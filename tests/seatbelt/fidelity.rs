@@ -212,6 +212,7 @@ fn name(mechanism: Mechanism) -> &'static str {
         Mechanism::Seccomp => "seccomp",
         Mechanism::Seatbelt => "the profile",
         Mechanism::Rlimit => "a resource limit",
+        Mechanism::Cgroup => "a cgroup",
         Mechanism::Timer => "a timer",
         Mechanism::Environment => "the environment",
         Mechanism::Preflight => "a check before the start",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::report::{Cause, Report};
 use crate::fidelity::{Mechanism, limit_name};
-use crate::host::Host;
+use crate::host::{Host, Support};
 use crate::plan::{LimitMechanism, LimitPlan, NetworkPlan};
 use crate::policy::{Limit, LimitKind, Policy};
 use crate::question::Platform;
@@ -60,7 +60,36 @@ pub(super) fn counted_outside(
     (plans, reports)
 }
 
+/// What a cgroup of the sandbox's own would do for a limit; nothing where none was looked for.
+fn of_cgroup(kind: LimitKind, host: &Host) -> Option<&Support> {
+    let cgroup = host.features.cgroup.as_ref()?;
+    match kind {
+        LimitKind::Memory => Some(&cgroup.memory),
+        LimitKind::Processes => Some(&cgroup.processes),
+        LimitKind::Cpu => Some(&cgroup.cpu),
+        _ => None,
+    }
+}
+
 fn hold(limit: &Limit, host: &Host, network: &NetworkPlan, report: &mut Report) -> Option<LimitMechanism> {
+    let cgroup = of_cgroup(limit.kind, host);
+    if cgroup == Some(&Support::Yes) {
+        report.by(Mechanism::Cgroup);
+        return Some(LimitMechanism::Cgroup);
+    }
+    let held = hold_without_cgroup(limit, host, network, report);
+    if let Some(Support::No(why)) = cgroup {
+        report.note("a cgroup could hold all of the run together, and does not here: {}", why);
+    }
+    held
+}
+
+fn hold_without_cgroup(
+    limit: &Limit,
+    host: &Host,
+    network: &NetworkPlan,
+    report: &mut Report,
+) -> Option<LimitMechanism> {
     let name = limit_name(limit.kind);
     let mechanism = match limit.kind {
         LimitKind::Time => LimitMechanism::Timer,
@@ -109,6 +138,7 @@ fn hold(limit: &Limit, host: &Host, network: &NetworkPlan, report: &mut Report) 
         LimitMechanism::Timer => Mechanism::Timer,
         LimitMechanism::Rlimit => Mechanism::Rlimit,
         LimitMechanism::PidMax => Mechanism::Namespace,
+        LimitMechanism::Cgroup => Mechanism::Cgroup,
     });
     Some(mechanism)
 }

@@ -1,7 +1,7 @@
 //! What of Linux a plan is made for.
 
 use super::seatbelt::RunId;
-use crate::host::{Features, Support};
+use crate::host::{Cgroup, Features, Support};
 
 /// What applies a plan on Linux.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,19 +50,30 @@ impl LinuxTarget {
         let no = |why: &str| Support::No(why.to_owned());
         match self {
             LinuxTarget::Native => {}
-            LinuxTarget::Bwrap(_) => {
+            LinuxTarget::Bwrap(finish) => {
                 usable.landlock_abi = 0;
                 usable.memfd_noexec = no("bubblewrap sets none");
                 usable.pid_max = no("bubblewrap sets none");
                 usable.mediation = no("nothing judges calls under bubblewrap");
+                usable.cgroup = match finish {
+                    Finish::ByFence => uncounted(usable.cgroup),
+                    Finish::ByNobody => None,
+                };
             }
             LinuxTarget::Landlock(_) => {
                 usable.fresh_proc = no("Landlock alone shows the machine's own");
                 usable.memfd_noexec = no("there is no pid namespace to set it in");
                 usable.pid_max = no("there is no pid namespace");
                 usable.mediation = no("nothing judges calls without a first process");
+                usable.cgroup = uncounted(usable.cgroup);
             }
         }
         usable
     }
+}
+
+/// The same where no first process of fence's own looks at what a cgroup has counted.
+fn uncounted(cgroup: Option<Cgroup>) -> Option<Cgroup> {
+    let cpu = Support::No("only fence's own backend looks at what it has counted".to_owned());
+    cgroup.map(|cgroup| Cgroup { cpu, ..cgroup })
 }

@@ -33,6 +33,7 @@ pub fn text(plan: &LinuxPlan, policy: &Policy) -> String {
                 LimitMechanism::Rlimit => "of each process (setrlimit)",
                 LimitMechanism::Timer => "by a timer of fence",
                 LimitMechanism::PidMax => "by the pid namespace (kernel.pid_max)",
+                LimitMechanism::Cgroup => "of all of the sandbox together (cgroup)",
             };
             format!("{} {} {by}", limit_name(limit.kind), amount(limit.kind, limit.amount))
         }),

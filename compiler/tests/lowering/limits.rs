@@ -1,10 +1,10 @@
 //! What holds each limit, by the machine, the person and the target.
 
 use fence_compiler::fidelity::{Enforced, Enforcement, Level, Mechanism};
-use fence_compiler::host::{Host, Support};
+use fence_compiler::host::{Cgroup, Host, Support};
 use fence_compiler::lower::linux::{Lowered, lower, lower_for};
 use fence_compiler::lower::seatbelt::RunId;
-use fence_compiler::lower::target::LinuxTarget;
+use fence_compiler::lower::target::{Finish, LinuxTarget};
 use fence_compiler::plan::LimitMechanism;
 
 use super::machine::{DEBIAN, files, host};
@@ -92,4 +92,92 @@ fn where_all_of_a_persons_processes_would_count_nothing_limits_their_number() {
     assert_eq!(told(&lowered).level, Level::Weaker);
     let files_told = lowered.fidelity.iter().find(|told| told.what == Enforced::Limit(1)).unwrap();
     assert_eq!(files_told.level, Level::Exact);
+}
+
+/// A host on which cgroups hold everything but what is named.
+fn delegated(mut host: Host, without: &str) -> Host {
+    let offered = |name: &str| {
+        if name == without { Support::No("nothing is delegated".into()) } else { Support::Yes }
+    };
+    host.features.cgroup =
+        Some(Cgroup { memory: offered("memory"), processes: offered("processes"), cpu: offered("cpu") });
+    host
+}
+
+#[test]
+fn a_cgroup_holds_for_all_together_to_the_letter() {
+    let landlock = || LinuxTarget::Landlock(RunId::none());
+    let by_fence = LinuxTarget::Bwrap(Finish::ByFence);
+    for (text, amount) in [("limit memory 1MiB", 1 << 20), ("limit processes 5", 5), ("limit cpu 5s", 5_000)]
+    {
+        for host in [person(), root(Support::Yes), root(Support::No("an older kernel".into()))] {
+            for target in [LinuxTarget::Native, by_fence.clone(), landlock()] {
+                if text.contains("cpu") && target != LinuxTarget::Native {
+                    continue;
+                }
+                let lowered =
+                    lower_for(&target, &policy(text), &delegated(host.clone(), ""), &mut files(DEBIAN));
+                assert_eq!(held(&lowered), [(amount, LimitMechanism::Cgroup)], "{text} by {target:?}");
+                let told = told(&lowered);
+                assert_eq!((told.level, told.by.as_slice()), (Level::Exact, [Mechanism::Cgroup].as_slice()));
+                assert_eq!((told.why.len(), told.notes.len()), (0, 0), "{told:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_no_cgroup_holds_is_held_as_without_one_and_told() {
+    for (text, without, by) in [
+        ("limit memory 1MiB best-effort", "memory", LimitMechanism::Rlimit),
+        ("limit cpu 5s best-effort", "cpu", LimitMechanism::Rlimit),
+        ("limit processes 5", "processes", LimitMechanism::PidMax),
+    ] {
+        let host = delegated(root(Support::Yes), without);
+        let lowered = lower(&policy(text), &host, &mut files(DEBIAN));
+        let plain = lower(&policy(text), &root(Support::Yes), &mut files(DEBIAN));
+        assert_eq!(lowered.plan.limits.iter().map(|limit| limit.by).collect::<Vec<_>>(), [by], "{text}");
+        assert_eq!(lowered.plan, plain.plan, "{text}");
+        let (told, before) = (told(&lowered), told(&plain));
+        assert_eq!((told.level, &told.why), (before.level, &before.why), "{text}");
+        assert!(told.notes.iter().any(|note| note.contains("nothing is delegated")), "{told:?}");
+    }
+    let text = "limit memory 1MiB";
+    let lowered = lower(&policy(text), &delegated(person(), "memory"), &mut files(DEBIAN));
+    assert_eq!(lowered.diagnostics.len(), 1, "{:?}", lowered.diagnostics);
+}
+
+#[test]
+fn other_limits_make_no_cgroup() {
+    let text = "limit time 5s\nlimit files 10\nlimit file-size 1KiB\nlimit connect-time 5s";
+    let lowered = lower(&policy(text), &delegated(person(), ""), &mut files(DEBIAN));
+    assert!(lowered.plan.limits.iter().all(|limit| limit.by != LimitMechanism::Cgroup));
+}
+
+#[test]
+fn whoever_applies_a_list_of_arguments_makes_no_cgroup() {
+    let target = LinuxTarget::Bwrap(Finish::ByNobody);
+    let text = "limit memory 1MiB best-effort\nlimit cpu 5s best-effort\nlimit processes 5 best-effort";
+    let lowered = lower_for(&target, &policy(text), &delegated(person(), ""), &mut files(DEBIAN));
+    assert!(lowered.plan.limits.iter().all(|limit| limit.by == LimitMechanism::Rlimit));
+    for target in [LinuxTarget::Bwrap(Finish::ByFence), LinuxTarget::Landlock(RunId::none())] {
+        let lowered = lower_for(
+            &target,
+            &policy("limit cpu 5s best-effort"),
+            &delegated(person(), ""),
+            &mut files(DEBIAN),
+        );
+        assert_eq!(held(&lowered), [(5_000, LimitMechanism::Rlimit)]);
+        assert_eq!(told(&lowered).level, Level::Weaker);
+    }
+}
+
+#[test]
+fn a_fact_that_nobody_asked_for_is_not_written_down() {
+    let plain = serde_json::to_value(person()).unwrap();
+    assert!(plain["features"].get("cgroup").is_none());
+    assert_eq!(serde_json::from_value::<Host>(plain).unwrap(), person());
+    let host = delegated(person(), "cpu");
+    let written = serde_json::to_value(&host).unwrap();
+    assert_eq!(serde_json::from_value::<Host>(written).unwrap(), host);
 }

@@ -31,6 +31,7 @@ pub fn host(cwd: &str) -> Host {
             pid_max: Support::Yes,
             tiocsti_off: Support::Yes,
             mediation: Support::Yes,
+            cgroup: None,
         },
         protected: Vec::new(),
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fence_compiler::bytes::AbsolutePath;
-use fence_compiler::host::{Host, Support};
+use fence_compiler::host::{Cgroup, Host, Support};
 use fence_compiler::lower::linux::lower;
 #[cfg(target_os = "linux")]
 use fence_compiler::plan::NetworkPlan;
@@ -57,7 +57,8 @@ pub(super) fn doctor(arguments: &Doctor, screen: Screen) -> anyhow::Result<u8> {
     let request =
         Request { mains: built_in("base").into_iter().collect(), set: Vec::new(), above: Vec::new() };
     let policy = resolve(&request, &library).policy;
-    let host = host(&surroundings, &policy, Vec::new());
+    let mut host = host(&surroundings, &policy, Vec::new());
+    host.features.cgroup = cgroup();
     let place = place();
     let sandbox = trial(&policy, &host, Vec::new());
     let connections = match &sandbox {
@@ -76,6 +77,7 @@ pub(super) fn doctor(arguments: &Doctor, screen: Screen) -> anyhow::Result<u8> {
         mend: Some("Linux 6.6 or newer with overlayfs (sudo modprobe overlay)".to_owned()),
         need: Need::Useful,
     });
+    rows.extend(held_together(&host, place));
     rows.push(bwrap(&host));
     let broken = rows.iter().any(|row| row.need == Need::Required && !row.found.is_yes());
     match arguments.format {
@@ -99,6 +101,58 @@ pub(super) fn doctor(arguments: &Doctor, screen: Screen) -> anyhow::Result<u8> {
         }
     }
     Ok(u8::from(broken))
+}
+
+#[cfg(target_os = "linux")]
+fn cgroup() -> Option<Cgroup> {
+    Some(crate::host::cgroup::cgroup())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cgroup() -> Option<Cgroup> {
+    None
+}
+
+/// Whether limits can be held for all of a run together.
+fn held_together(host: &Host, place: Place) -> Vec<Row> {
+    let Some(Cgroup { memory, processes, cpu }) = host.features.cgroup.clone() else { return Vec::new() };
+    let row = |name, found: Support, means| Row {
+        name,
+        mend: mend_cgroup(&found, host, place),
+        found,
+        means,
+        need: Need::Useful,
+    };
+    vec![
+        row("memory by a cgroup", memory, "`limit memory` holds for each process by itself"),
+        row(
+            "processes by a cgroup",
+            processes,
+            "`limit processes` is held otherwise where that can be (`fence check` tells), and not told when it is reached",
+        ),
+        row("cpu by a cgroup", cpu, "`limit cpu` holds for each process by itself"),
+    ]
+}
+
+/// What gives this user a place for cgroups: systemd's own one for the user, or what root does by hand.
+fn mend_cgroup(found: &Support, host: &Host, place: Place) -> Option<String> {
+    let Support::No(why) = found else { return None };
+    let by_systemd = Path::new("/run/systemd/system").exists();
+    match (place, host.person.uid) {
+        (Place::Container, _) => None,
+        (_, 0) if why.contains("subtree_control") && !by_systemd && has_controllers() => {
+            Some("echo '+memory +pids' > /sys/fs/cgroup/cgroup.subtree_control".to_owned())
+        }
+        (_, 0) => None,
+        _ if by_systemd => Some("systemd-run --user --scope -p Delegate=yes fence …".to_owned()),
+        _ => None,
+    }
+}
+
+/// Whether cgroups of version 2 are where they usually are, and no others have taken what limits need.
+fn has_controllers() -> bool {
+    let names = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    ["memory", "pids"].iter().all(|needed| names.split_whitespace().any(|name| name == *needed))
 }
 
 /// Whether there is a bubblewrap, for machines that let nobody else make namespaces.
@@ -154,7 +208,7 @@ fn start(
     match plan.network {
         NetworkPlan::Isolated => crate::linux::run(plan, command, options),
         NetworkPlan::Judged(_) => crate::linux::run_attended(plan, command, options, Some(&mut Nobody), None)
-            .map(|(outcome, _)| outcome),
+            .map(|ended| ended.outcome),
     }
 }
 

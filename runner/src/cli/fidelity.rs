@@ -112,6 +112,7 @@ fn mechanism(mechanism: Mechanism) -> &'static str {
         Mechanism::Seatbelt => "Seatbelt",
         Mechanism::Seccomp => "seccomp",
         Mechanism::Rlimit => "a resource limit",
+        Mechanism::Cgroup => "a cgroup (all processes of the run together)",
         Mechanism::Timer => "a timer",
         Mechanism::Proxy => "the proxy",
         Mechanism::Environment => "the environment",

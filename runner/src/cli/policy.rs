@@ -8,6 +8,8 @@ use anyhow::{Context, anyhow, bail};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::diagnostic::{Diagnostic, Severity};
 use fence_compiler::host::Host;
+#[cfg(target_os = "linux")]
+use fence_compiler::policy::LimitKind;
 use fence_compiler::policy::Policy;
 use fence_compiler::resolve::{Request, Resolved, resolve};
 use fence_compiler::source::{Origin, Source};
@@ -219,7 +221,18 @@ pub(super) fn host(place: &Surroundings, policy: &Policy, also_protected: Vec<Ab
     }
     protected.sort();
     protected.dedup();
-    probe(place, &named_variables(policy), protected)
+    let mut host = probe(place, &named_variables(policy), protected);
+    #[cfg(target_os = "linux")]
+    if policy.limits.iter().any(|limit| of_all_together(limit.kind)) {
+        host.features.cgroup = Some(crate::host::cgroup::cgroup());
+    }
+    host
+}
+
+/// Whether a limit is of what all processes of a run come to together.
+#[cfg(target_os = "linux")]
+fn of_all_together(kind: LimitKind) -> bool {
+    matches!(kind, LimitKind::Memory | LimitKind::Processes | LimitKind::Cpu)
 }
 
 pub(super) fn has_errors(diagnostics: &[Diagnostic]) -> bool {

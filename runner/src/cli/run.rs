@@ -12,11 +12,11 @@ use anyhow::{Context, anyhow, bail};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
 use fence_compiler::diagnostic::{Diagnostic, Severity, render};
-use fence_compiler::fidelity::{Enforced, Enforcement};
+use fence_compiler::fidelity::{Enforced, Enforcement, limit_name};
 use fence_compiler::grant::{bounding, can_be_asked};
 use fence_compiler::host::{Files, Host};
 use fence_compiler::plan::EnvironmentPlan;
-use fence_compiler::policy::Policy;
+use fence_compiler::policy::{LimitKind, Policy};
 use fence_compiler::question::{Question, Reason, Verdict};
 use fence_compiler::source::Sources;
 
@@ -38,7 +38,7 @@ use crate::audit::{Event, EventSource, Log, Told, visible};
 use crate::host::Surroundings;
 #[cfg(target_os = "linux")]
 use crate::launch::Arbiter;
-use crate::launch::{self, Options, Outcome, Standard, Timings};
+use crate::launch::{self, Ended, Options, Outcome, Resource, Standard, Timings};
 #[cfg(target_os = "macos")]
 use crate::macos::Heard;
 use crate::preflight::{Judge, Lookup, NotFound, Program, Refusal, invocations, look_up};
@@ -515,7 +515,7 @@ impl Started<'_> {
                 "{error}; what the host changes from now on is told as a conflict"
             ))));
         }
-        let (outcome, measured) = match started {
+        let Ended { outcome, timings: measured, refused } = match started {
             Ok(ended) => ended,
             Err(error) => {
                 if let Some(next) = self.fall_back(&error) {
@@ -539,8 +539,18 @@ impl Started<'_> {
                 ));
             }
         }
-        if outcome == Outcome::TimedOut {
-            self.timed_out(command)?;
+        if refused > 0 {
+            let processes = if refused == 1 { "process" } else { "processes" };
+            self.limited(LimitKind::Processes, &format!("{refused} {processes} refused by"), command)?;
+        }
+        let ended_by = match outcome {
+            Outcome::TimedOut => Some(LimitKind::Time),
+            Outcome::UsedUp(Resource::Memory) => Some(LimitKind::Memory),
+            Outcome::UsedUp(Resource::Cpu) => Some(LimitKind::Cpu),
+            Outcome::Exited(_) | Outcome::Signalled(_) => None,
+        };
+        if let Some(kind) = ended_by {
+            self.limited(kind, "ended by", command)?;
         }
         Ok(u8::try_from(outcome.exit_code() & 0xff).unwrap_or(FAILED))
     }
@@ -570,7 +580,7 @@ impl Started<'_> {
 
     /// Starts the command, and serves its connections until it has ended.
     #[cfg(target_os = "linux")]
-    fn start(&mut self, command: &launch::Command, options: &Options) -> anyhow::Result<Ended> {
+    fn start(&mut self, command: &launch::Command, options: &Options) -> anyhow::Result<Launched> {
         let prepared = self.prepared;
         let published = self.published.take();
         let record = || Record::new(prepared, self.arguments, self.screen);
@@ -586,11 +596,9 @@ impl Started<'_> {
             }
             Backend::Bwrap(program) => {
                 crate::linux::bwrap::run(program, &prepared.plan, command, options, attendant)
-                    .map(|outcome| (outcome, Vec::new()))
             }
             Backend::Landlock(_) => {
                 crate::linux::alone::run(&prepared.plan, command, options, attendant, arbiter)
-                    .map(|outcome| (outcome, Vec::new()))
             }
         };
         let Some(mut serving) = Serving::new(prepared, &mut self.record, published, connections) else {
@@ -607,7 +615,7 @@ impl Started<'_> {
 
     /// Starts the command under its profile.
     #[cfg(target_os = "macos")]
-    fn start(&mut self, command: &launch::Command, _: &Options) -> anyhow::Result<Ended> {
+    fn start(&mut self, command: &launch::Command, _: &Options) -> anyhow::Result<Launched> {
         let Prepared { plan, policy, host, .. } = self.prepared;
         let refusals = match self.arguments.log.is_some() || self.arguments.monitor {
             true => crate::macos::Refusals::Told,
@@ -629,36 +637,29 @@ impl Started<'_> {
             refused::tell(&ended.summary, self.screen);
         }
         self.record.conclude()?;
-        Ok(ended.map(|ended| (ended.outcome, Vec::new())))
+        Ok(ended.map(|ended| ended.outcome.into()))
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "macos")))]
-    fn start(&mut self, _: &launch::Command, _: &Options) -> anyhow::Result<Ended> {
+    fn start(&mut self, _: &launch::Command, _: &Options) -> anyhow::Result<Launched> {
         Ok(Err(launch::Error::Plan("this version runs commands on Linux and macOS only".to_owned())))
     }
 
-    /// Tells and logs that a limit ended the command.
-    fn timed_out(&mut self, command: &launch::Command) -> anyhow::Result<()> {
-        use fence_compiler::policy::LimitKind;
+    /// Tells and logs what a limit has done to the command.
+    fn limited(&mut self, kind: LimitKind, done: &str, command: &launch::Command) -> anyhow::Result<()> {
         let policy = &self.prepared.policy;
-        let limit = policy
-            .limits
-            .iter()
-            .filter(|limit| limit.kind == LimitKind::Time)
-            .min_by_key(|limit| limit.amount);
-        let Some(limit) = limit else { return Ok(()) };
-        let statement = crate::printer::limit(limit);
-        let place = crate::printer::place(policy, limit.written);
-        self.screen.note(&format!("ended by `{}` ({place})", visible(&statement)));
+        let Some((statement, place)) = crate::printer::limit_in_force(policy, kind) else { return Ok(()) };
+        self.screen.note(&format!("{done} `{}` ({place})", visible(&statement)));
         let item = command.program.to_string_lossy().into_owned();
         let reason = Reason::AlwaysClosed(format!("{statement} ({place})"));
-        let event = Event::decided(EventSource::Fence, "time", item, Verdict::Denied, &reason, policy);
+        let event =
+            Event::decided(EventSource::Fence, limit_name(kind), item, Verdict::Denied, &reason, policy);
         self.conclude(Told { event, remedy: None })
     }
 }
 
-/// How a command ended and what each phase took, or why there was none.
-type Ended = Result<(Outcome, Vec<launch::Timing>), launch::Error>;
+/// What came of a command, or why there was none.
+type Launched = Result<Ended, launch::Error>;
 
 /// Whether a file lies where the sandbox has a directory of its own.
 fn hidden(program: &Program) -> bool {

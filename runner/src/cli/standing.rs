@@ -1,6 +1,7 @@
 //! What of a session stands as it was made: whether another plan needs it to be different.
 
-use fence_compiler::plan::{LimitMechanism, LinuxPlan, Mediated, Mount, NetworkPlan};
+use fence_compiler::fidelity::limit_name;
+use fence_compiler::plan::{LimitMechanism, LimitPlan, LinuxPlan, Mediated, Mount, NetworkPlan};
 
 /// What of the next plan is held by something that cannot be changed while the sandbox stands; `None`: nothing is.
 pub(super) fn difference(now: &LinuxPlan, next: &LinuxPlan) -> Option<String> {
@@ -53,11 +54,15 @@ pub(super) fn difference(now: &LinuxPlan, next: &LinuxPlan) -> Option<String> {
             "how long a connection may take or be silent is decided when a session starts".to_owned(),
         );
     }
-    let processes = |plan: &LinuxPlan| {
-        plan.limits.iter().find(|limit| limit.by == LimitMechanism::PidMax).map(|limit| limit.amount)
+    let together = |plan: &LinuxPlan| -> Vec<LimitPlan> {
+        let together = [LimitMechanism::PidMax, LimitMechanism::Cgroup];
+        plan.limits.iter().filter(|limit| together.contains(&limit.by)).cloned().collect()
     };
-    (processes(now) != processes(next))
-        .then(|| "`limit processes` is held for all of a session together from its start".to_owned())
+    let (held, wanted) = (together(now), together(next));
+    let differs = wanted.iter().find(|limit| !held.contains(limit));
+    differs.or_else(|| held.iter().find(|limit| !wanted.contains(limit))).map(|limit| {
+        format!("`limit {}` is held for all of a session together from its start", limit_name(limit.kind))
+    })
 }
 
 /// The mounts without the rules that they are there for; without the files that names are resolved by, if so asked.

@@ -24,6 +24,7 @@ pub fn features() -> Features {
         pid_max: if kernel >= (6, 14) { Support::Yes } else { since((6, 14), kernel) },
         tiocsti_off: tiocsti_off(),
         mediation: mediation(kernel),
+        cgroup: None,
     };
     lacking::take_away(&mut features);
     features
@@ -43,7 +44,7 @@ pub fn features() -> Features {
 }
 
 /// The text of a file of the kernel's, whose length nobody knows beforehand, in as few reads as possible.
-fn read(path: &str) -> io::Result<String> {
+pub(super) fn read(path: &str) -> io::Result<String> {
     let mut text = String::with_capacity(4096);
     fs::File::open(path)?.take(u64::MAX).read_to_string(&mut text)?;
     Ok(text)

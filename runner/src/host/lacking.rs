@@ -1,10 +1,10 @@
 //! A test's way to try what fence does on a lesser machine: `FENCE_TEST_WITHOUT` names mechanisms that are then taken
 //! for missing. It only ever takes away: what the machine does not offer cannot be claimed by it.
 
-use fence_compiler::host::{Features, Support};
+use fence_compiler::host::{Cgroup, Features, Support};
 
 /// The variable, a list of names with commas between them: `user-namespaces`, `seccomp`, `fresh-proc`, `mount-api`,
-/// `memfd-noexec`, `pid-max`, `mediation`, and `landlock` (or `landlock-above-N` for one of version N).
+/// `memfd-noexec`, `pid-max`, `mediation`, `cgroup`, and `landlock` (or `landlock-above-N` for one of version N).
 pub(crate) const VARIABLE: &str = "FENCE_TEST_WITHOUT";
 
 /// Takes away what the variable names.
@@ -21,8 +21,20 @@ pub(super) fn take_away(features: &mut Features) {
             "mediation" => &mut features.mediation,
             _ => continue,
         };
-        *taken = Support::No(format!("taken away by {VARIABLE}"));
+        *taken = taken_away();
     }
+}
+
+/// Takes away what a cgroup could hold, if the variable names that.
+pub(super) fn take_cgroup_away(cgroup: &mut Cgroup) {
+    let names = std::env::var_os(VARIABLE).unwrap_or_default();
+    if names.to_string_lossy().split(',').any(|name| name == "cgroup") {
+        *cgroup = Cgroup { memory: taken_away(), processes: taken_away(), cpu: taken_away() };
+    }
+}
+
+fn taken_away() -> Support {
+    Support::No(format!("taken away by {VARIABLE}"))
 }
 
 /// The greatest version of Landlock that is left of one.

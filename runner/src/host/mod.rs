@@ -6,6 +6,8 @@
 
 #[cfg(target_os = "linux")]
 mod calls;
+#[cfg(target_os = "linux")]
+pub(crate) mod cgroup;
 mod features;
 mod files;
 mod git;

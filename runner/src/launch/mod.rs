@@ -16,6 +16,8 @@ pub use error::{Error, ExecProblem};
 pub use owner::{ForeignOwner, Reach, unreachable_owner};
 pub use timing::{Phase, Timing};
 
+const SIGKILL: i32 = 9;
+
 /// Applies a plan of one kind and starts a command in what it makes.
 pub trait Launcher {
     /// What is applied.
@@ -89,16 +91,46 @@ pub enum Outcome {
     Signalled(i32),
     /// The time limit ended it.
     TimedOut,
+    /// A limit of what all processes together may use ended it.
+    UsedUp(Resource),
+}
+
+/// What all processes of a sandbox use together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Memory.
+    Memory,
+    /// Processor time.
+    Cpu,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long each phase took, if that was asked for.
+    pub timings: Vec<Timing>,
+    /// How many processes the limit of all together has refused, if a cgroup has counted them.
+    pub refused: u64,
+}
+
+impl From<Outcome> for Ended {
+    fn from(outcome: Outcome) -> Ended {
+        Ended { outcome, timings: Vec::new(), refused: 0 }
+    }
 }
 
 impl Outcome {
-    /// The exit code that stands for it: 128 and the number for a signal, 124 for the time limit.
+    /// The exit code that stands for it: 128 and the number for a signal, 124 for a limit of time. For one of memory it is
+    /// that of SIGKILL, by which the kernel ends what has used it up.
     #[must_use]
     pub fn exit_code(self) -> i32 {
         match self {
             Outcome::Exited(code) => code,
             Outcome::Signalled(signal) => 128 + signal,
-            Outcome::TimedOut => 124,
+            Outcome::TimedOut | Outcome::UsedUp(Resource::Cpu) => 124,
+            Outcome::UsedUp(Resource::Memory) => 128 + SIGKILL,
         }
     }
 }

@@ -17,6 +17,7 @@ use fence_compiler::lower::seatbelt::RunId;
 use fence_compiler::plan::{LinuxPlan, NetworkPlan};
 use nix::errno::Errno;
 
+use super::cgroup::{Beside, Leaf};
 use super::command::{Command, Filter};
 use super::descriptors::Standard;
 use super::landlock::Layers;
@@ -28,7 +29,7 @@ use super::parent::{Blocked, PASSED, pipe};
 use super::sys::join;
 use super::sys::process::{self, Change, Side, Signals};
 use super::{elsewhere, explain, seccomp, sys};
-use crate::launch::{self, Arbiter, Attendant, Error, Making, Options, Outcome};
+use crate::launch::{self, Arbiter, Attendant, Ended, Error, Making, Options, Outcome, Resource};
 use network::Network;
 
 /// Starts a command under the plan's rules, and waits for its end; nothing that it started is left then.
@@ -42,7 +43,7 @@ pub fn run(
     options: &Options,
     attendant: Option<&mut dyn Attendant>,
     arbiter: Option<&mut dyn Arbiter>,
-) -> Result<Outcome, Error> {
+) -> Result<Ended, Error> {
     if attendant.as_ref().is_some_and(|attendant| attendant.making() == Making::OnDemand) {
         let why = "with Landlock alone no port can be published: there is no network of its own";
         return Err(Error::Plan(why.to_owned()));
@@ -68,14 +69,23 @@ pub fn run(
         });
     }
     let standard = Standard::new()?;
+    standard.refuse_cgroups(plan)?;
     let signals = Signals::new(&PASSED);
     let blocked = Blocked::new(signals.with(libc::SIGCHLD));
+    let leaf = Leaf::of(plan, Beside(0))?;
+    let entrance = leaf.as_ref().map(Leaf::entrance).transpose()?;
     let mut network = serving.map(|(attendant, arbiter)| Network::start(attendant, arbiter)).transpose()?;
     let layers = Layers::alone()?;
     let wire_end = network.as_ref().map(|network| network.wire_end.as_raw_fd());
     let filter = filter(plan, wire_end)?;
     let (report, report_end) = pipe()?;
-    let mut steps = vec![Step::from(Operation::DieWithParent), Operation::NoNewPrivileges.into()];
+    let mut steps = vec![Step::from(Operation::DieWithParent)];
+    steps.extend(
+        entrance
+            .as_ref()
+            .map(|entrance| Step::from(Operation::EnterCgroup { entrance: entrance.as_raw_fd() })),
+    );
+    steps.push(Operation::NoNewPrivileges.into());
     steps.extend(layers.alone_steps(&plan.landlock, &standard.rights(plan.terminal)));
     let mut keep: Vec<RawFd> = [report_end.as_raw_fd()].into_iter().chain(wire_end).collect();
     keep.sort_unstable();
@@ -124,6 +134,7 @@ pub fn run(
     if let Some(network) = network {
         network.conclude();
     }
+    let counted = Leaf::conclude(leaf);
     drop(blocked);
     served?;
     ended.map_err(|error| Error::Step {
@@ -145,12 +156,14 @@ pub fn run(
             None => explain::first(1, errno),
         });
     }
-    match (outside.time, outside.end) {
-        (Time::Over, _) => Ok(Outcome::TimedOut),
-        (_, Some(Change::Exited(code))) => Ok(Outcome::Exited(code)),
-        (_, Some(Change::Signalled(signal))) => Ok(Outcome::Signalled(signal)),
-        (_, Some(Change::Stopped(_)) | None) => Err(Error::Lost("something unknown".to_owned())),
-    }
+    let outcome = match (outside.time, outside.end) {
+        (Time::Over, _) => Outcome::TimedOut,
+        _ if counted.ended_by.is_some() => Outcome::UsedUp(Resource::Memory),
+        (_, Some(Change::Exited(code))) => Outcome::Exited(code),
+        (_, Some(Change::Signalled(signal))) => Outcome::Signalled(signal),
+        (_, Some(Change::Stopped(_)) | None) => return Err(Error::Lost("something unknown".to_owned())),
+    };
+    Ok(Ended { refused: counted.refused, ..outcome.into() })
 }
 
 /// The filter of system calls; with a channel, one in which each connection waits.

@@ -18,6 +18,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 
+use super::cgroup::{Beside, Leaf};
 use super::descriptors::Standard;
 use super::outside::{Outside, Target, Time};
 use super::parent::{Blocked, PASSED, attend, pipe, take_terminal_back};
@@ -25,7 +26,7 @@ use super::served::Served;
 use super::sys::join;
 use super::sys::process::{Change, Signals};
 use super::{command, elsewhere, seccomp, sys};
-use crate::launch::{self, Attendant, Error, Making, Options, Outcome};
+use crate::launch::{self, Attendant, Ended, Error, Making, Options, Outcome, Resource};
 use finish::Finisher;
 pub use program::Bwrap;
 
@@ -47,9 +48,15 @@ pub fn run(
     command: &launch::Command,
     options: &Options,
     attendant: Option<&mut dyn Attendant>,
-) -> Result<Outcome, Error> {
+) -> Result<Ended, Error> {
     let standard = Standard::new()?;
     standard.refuse_reopening_by_mounts(plan)?;
+    standard.refuse_cgroups(plan)?;
+    let signals = Signals::new(&PASSED);
+    let blocked = Blocked::new(signals.with(libc::SIGCHLD));
+    // bubblewrap, and the first process inside.
+    let leaf = Leaf::of(plan, Beside(2))?;
+    let entrance = leaf.as_ref().map(Leaf::entrance).transpose()?;
     let mut plan = plan.clone();
     let covers: Vec<Mount> = elsewhere::covers(&plan.mounts);
     plan.mounts.extend(covers);
@@ -68,10 +75,8 @@ pub fn run(
         .map(|(from, to)| Ok((join::raise(from.as_raw_fd())?, to)))
         .collect::<Result<_, Errno>>()
         .map_err(|errno| failed("arranging descriptors for bubblewrap", &errno.desc().to_lowercase()))?;
-    let signals = Signals::new(&PASSED);
-    let blocked = Blocked::new(signals.with(libc::SIGCHLD));
     let terminal = standard.foreground();
-    let child = spawn(program, command, open_at, blocked.before)?;
+    let child = spawn(program, command, open_at, blocked.before, entrance)?;
     let pid = child.id().cast_signed();
     if options.standard == launch::Standard::Released {
         sys::release_standard();
@@ -105,20 +110,23 @@ pub fn run(
     if let Some(terminal) = terminal {
         take_terminal_back(terminal);
     }
+    let counted = Leaf::conclude(leaf);
     drop(blocked);
     attended?;
-    if outside.time == Time::Over {
-        return Ok(Outcome::TimedOut);
-    }
-    match (status.exit_code(), outside.end) {
-        (Some(code), _) => Ok(Outcome::Exited(code)),
-        (None, Some(Change::Signalled(signal))) => Ok(Outcome::Signalled(signal)),
+    let outcome = match (status.exit_code(), outside.end) {
+        _ if outside.time == Time::Over => Outcome::TimedOut,
+        _ if counted.ended_by.is_some() => Outcome::UsedUp(Resource::Memory),
+        (Some(code), _) => Outcome::Exited(code),
+        (None, Some(Change::Signalled(signal))) => Outcome::Signalled(signal),
         // It has said itself why the program could not be executed.
-        (None, _) => Err(Error::Exec {
-            program: command.program.to_string_lossy().into_owned(),
-            problem: launch::ExecProblem::Refused,
-        }),
-    }
+        (None, _) => {
+            return Err(Error::Exec {
+                program: command.program.to_string_lossy().into_owned(),
+                problem: launch::ExecProblem::Refused,
+            });
+        }
+    };
+    Ok(Ended { refused: counted.refused, ..outcome.into() })
 }
 
 /// Has the network served by a process of its own until the command has ended: whoever waits for it signals it.
@@ -201,6 +209,7 @@ fn spawn(
     inside: &launch::Command,
     open_at: Vec<(OwnedFd, RawFd)>,
     signals: Signals,
+    entrance: Option<OwnedFd>,
 ) -> Result<Child, Error> {
     let numbers: Vec<(RawFd, RawFd)> = open_at.iter().map(|(from, to)| (from.as_raw_fd(), *to)).collect();
     let mut command = std::process::Command::new(&program.path);
@@ -213,6 +222,9 @@ fn spawn(
     command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
     join::before_exec(&mut command, move || {
         signals.restore();
+        if let Some(entrance) = &entrance {
+            sys::write(entrance.as_raw_fd(), b"0")?;
+        }
         Ok(join::arrange(&numbers)?)
     });
     let child = command.spawn().map_err(|error| {

@@ -10,8 +10,10 @@ use fence_compiler::plan::{LinuxPlan, Mount, TerminalPlan, Writing};
 use landlock::{AccessFs, BitFlags};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{UnixAddr, getpeername};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
 use nix::unistd::AccessFlags;
 
+use super::cgroup::held;
 use super::sys::{self, connection, standard};
 use crate::launch::Error;
 
@@ -77,6 +79,26 @@ impl Standard {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a file of cgroups that can be written, where one holds a limit: by some of them a process leaves it.
+    pub(super) fn refuse_cgroups(&self, plan: &LinuxPlan) -> Result<(), Error> {
+        let is_cgroup = |number| {
+            fstatfs(standard(number)).is_ok_and(|found| {
+                [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].contains(&found.filesystem_type())
+            })
+        };
+        let mut open = self.descriptors.iter().filter(|descriptor| descriptor.writes());
+        match open.find(|descriptor| held(plan).next().is_some() && is_cgroup(descriptor.number)) {
+            None => Ok(()),
+            Some(descriptor) => Err(Error::Descriptor {
+                name: descriptor.name,
+                problem:
+                    "is a file of cgroups, by which the command could leave the one that its limits hold in"
+                        .to_owned(),
+                repair: "give it through a pipe: `fence … | cat > FILE`".to_owned(),
+            }),
+        }
     }
 
     /// Refuses the same where no Landlock holds: the kernel would open any file of the caller's own again, whatever its

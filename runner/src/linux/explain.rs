@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use fence_compiler::bytes::AbsolutePath;
 use nix::errno::Errno;
 
+use super::cgroup::{Leaf, not_entered};
 use super::operation::{FileSystem, Operation, Step};
 use crate::launch::{Error, ExecProblem};
 
@@ -30,8 +31,18 @@ pub(super) fn asked(step: &Step, errno: Errno, program: &CStr) -> Error {
     }
 }
 
+/// Explains why the first process could not be made, in this cgroup if it has one: these errors are about that.
+pub(super) fn cloned(errno: Errno, cgroup: Option<&Leaf>) -> Error {
+    match (cgroup, errno) {
+        (Some(_), Errno::EACCES | Errno::EBUSY | Errno::ENODEV | Errno::ENOENT | Errno::EOPNOTSUPP) => {
+            not_entered(errno)
+        }
+        _ => namespaces(errno),
+    }
+}
+
 /// Explains why the namespaces could not be made.
-pub(super) fn namespaces(errno: Errno) -> Error {
+fn namespaces(errno: Errno) -> Error {
     let repair = match errno {
         Errno::ENOSPC | Errno::EUSERS => {
             "the limit on namespaces is reached: raise `user.max_user_namespaces` and its siblings (`sysctl -w user.max_user_namespaces=16384`)"
@@ -94,6 +105,8 @@ fn explanation(operation: &Operation, errno: Errno) -> (String, String) {
             format!("writing `{}` to `{}`", text.to_string_lossy(), shown(path)),
             if path.to_bytes().starts_with(b"/proc/self/") { NO_NAMESPACES.to_owned() } else { doctor() },
         ),
+        Operation::LeaveCgroups => ("keeping the cgroups of the host apart".to_owned(), NO_NAMESPACES.to_owned()),
+        Operation::EnterCgroup { .. } => ("starting the run in a cgroup of its own".to_owned(), doctor()),
         Operation::Private => ("keeping the mounts of the host apart".to_owned(), NO_NAMESPACES.to_owned()),
         Operation::HostRoot { source, .. } => {
             (format!("mounting `{}` as the root inside", shown(source)), missing(source, errno))

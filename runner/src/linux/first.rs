@@ -7,6 +7,7 @@ use std::time::Duration;
 use fence_compiler::plan::TerminalPlan;
 use nix::errno::Errno;
 
+use super::budget::Budget;
 use super::command::Command;
 use super::message::{Forward, List, Message, Origin};
 use super::operation::State;
@@ -35,6 +36,8 @@ pub(super) struct First<'a> {
     pub(super) processors: Option<Processors>,
     /// What the command's process runs on until it executes.
     pub(super) stack: Stack,
+    /// How much processor time there is for all processes together, if that is limited.
+    pub(super) budget: Option<Budget>,
     /// Whether phases are reported.
     pub(super) timings: Timings,
 }
@@ -63,8 +66,8 @@ impl First<'_> {
                 }
                 // The command has them; a reader of its output sees the end when the command closes it.
                 let _ = sys::close_range(0, 2);
-                let channel = self.channel;
-                let mut watch = Watch { first: self, pid, received, channel, seen: 0 };
+                let (channel, budget) = (self.channel, self.budget);
+                let mut watch = Watch { first: self, pid, received, channel, budget, seen: 0 };
                 watch.until_the_end(self.sandbox.time)
             }
         }
@@ -119,6 +122,8 @@ struct Watch<'a> {
     received: RawFd,
     /// Where sockets are asked for.
     channel: RawFd,
+    /// The processor time that is left.
+    budget: Option<Budget>,
     /// Signals that everybody in the process group got, so that the command needs no copy: one bit each.
     seen: u64,
 }
@@ -128,15 +133,18 @@ impl Watch<'_> {
         let deadline = time.map(|time| sys::now().saturating_add(nanoseconds(time)));
         loop {
             let rest = self.reap();
-            let wait = match deadline.map(|deadline| deadline.saturating_sub(sys::now())) {
-                Some(0) => {
-                    // Before anything is said: whoever does not listen keeps nobody alive.
-                    process::kill(-1, libc::SIGKILL);
-                    self.end(Message::TimedOut)
-                }
+            let now = sys::now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                self.end_all(Message::TimedOut);
+            }
+            let looked_at = match self.budget.as_mut().map(|budget| budget.due(now)) {
+                Some(None) => self.end_all(Message::UsedUp),
+                due => due.flatten(),
+            };
+            let wait = match deadline.into_iter().chain(looked_at).min() {
                 _ if rest == Rest::Waiting => 0,
                 None => -1,
-                Some(left) => i32::try_from(left.div_ceil(1_000_000)).unwrap_or(i32::MAX),
+                Some(next) => i32::try_from(next.saturating_sub(now).div_ceil(1_000_000)).unwrap_or(i32::MAX),
             };
             let waited = [self.received, self.first.control, self.channel];
             let [signals, control, asked] = process::wait_readable(waited, wait);
@@ -175,6 +183,12 @@ impl Watch<'_> {
             }
         }
         Rest::Waiting
+    }
+
+    /// Ends everything inside, before anything is said: whoever does not listen keeps nobody alive.
+    fn end_all(&self, message: Message) -> ! {
+        process::kill(-1, libc::SIGKILL);
+        self.end(message)
     }
 
     fn end(&self, message: Message) -> ! {

@@ -24,6 +24,8 @@ pub(super) enum Message {
     TimedOut,
     /// The sandbox of a session is made.
     Ready,
+    /// The processor time of all processes together was used up.
+    UsedUp,
 }
 
 /// Which list an operation belongs to.
@@ -67,6 +69,7 @@ impl Message {
             Message::Stopped(signal) => (7, 0, word(signal)),
             Message::TimedOut => (8, 0, 0),
             Message::Ready => (9, 0, 0),
+            Message::UsedUp => (10, 0, 0),
         };
         let all = u128::from(kind) | u128::from(first) << 32 | u128::from(second) << 64;
         all.to_le_bytes()
@@ -87,6 +90,7 @@ impl Message {
             7 => Message::Stopped(number),
             8 => Message::TimedOut,
             9 => Message::Ready,
+            10 => Message::UsedUp,
             _ => return None,
         })
     }
@@ -145,6 +149,7 @@ mod tests {
             Message::Stopped(20),
             Message::TimedOut,
             Message::Ready,
+            Message::UsedUp,
         ] {
             assert_eq!(Message::decode(message.encode()), Some(message));
         }

@@ -6,6 +6,8 @@
 pub mod alone;
 pub mod bwrap;
 
+mod budget;
+mod cgroup;
 mod command;
 mod descriptors;
 mod dialogue;
@@ -39,7 +41,7 @@ use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::plan::LinuxPlan;
 use nix::errno::Errno;
 
-use crate::launch::{Arbiter, Attendant, Command, Error, Launcher, Options, Outcome, Timing};
+use crate::launch::{Arbiter, Attendant, Command, Ended, Error, Launcher, Options, Outcome};
 
 /// Makes the sandbox of a plan, runs a command in it, and waits for its end.
 ///
@@ -47,7 +49,7 @@ use crate::launch::{Arbiter, Attendant, Command, Error, Launcher, Options, Outco
 ///
 /// Whatever the plan asks for and the host refuses; the command has not run then.
 pub fn run(plan: &LinuxPlan, command: &Command, options: &Options) -> Result<Outcome, Error> {
-    parent::run(plan, command, options, None, None).map(|(outcome, _)| outcome)
+    parent::run(plan, command, options, None, None).map(|ended| ended.outcome)
 }
 
 /// Does the same as [`run`], has the network of a plan that allows connections served and starts of programs judged where
@@ -62,7 +64,7 @@ pub fn run_attended(
     options: &Options,
     attendant: Option<&mut dyn Attendant>,
     arbiter: Option<&mut dyn Arbiter>,
-) -> Result<(Outcome, Vec<Timing>), Error> {
+) -> Result<Ended, Error> {
     parent::run(plan, command, options, attendant, arbiter)
 }
 

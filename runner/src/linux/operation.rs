@@ -43,6 +43,10 @@ pub(super) enum Operation {
     Mark(Phase),
     /// Writes a text to a file (`/proc/self/uid_map`, a sysctl).
     Write { path: &'static CStr, text: CString },
+    /// Sees no cgroup above its own.
+    LeaveCgroups,
+    /// Goes into the cgroup whose list of processes is open.
+    EnterCgroup { entrance: RawFd },
     /// Sets the mask of modes aside, so that modes are made as written.
     Umask,
     /// Makes all mounts private.
@@ -270,6 +274,8 @@ impl State {
         match operation {
             Operation::Mark(phase) => Message::reached(*phase).send(self.report),
             Operation::Write { path, text } => sys::write_file(path, text)?,
+            Operation::LeaveCgroups => process::leave_cgroups()?,
+            Operation::EnterCgroup { entrance } => sys::write(*entrance, b"0").map(drop)?,
             Operation::Umask => self.umask = process::set_umask(0),
             Operation::Private => mount::make_private()?,
             Operation::HostRoot { source, attributes } => {

@@ -12,6 +12,7 @@ use nix::sys::signal::killpg;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
 
+use super::cgroup::{Beside, Leaf};
 use super::command::{Command, Filter};
 use super::descriptors::Standard;
 use super::first::First;
@@ -24,7 +25,8 @@ use super::sys::processor::Processors;
 use super::sys::socket;
 use super::{explain, seccomp, sys};
 use crate::launch::{
-    self, Arbiter, Attendant, Error, Making, Observed, Options, Outcome, Phase, Sockets, Timing, Timings,
+    self, Arbiter, Attendant, Ended, Error, Making, Observed, Options, Outcome, Phase, Resource, Sockets,
+    Timing, Timings,
 };
 use crate::proxy::{self, Inside};
 
@@ -51,10 +53,15 @@ pub(super) fn run(
     options: &Options,
     attendant: Option<&mut dyn Attendant>,
     arbiter: Option<&mut dyn Arbiter>,
-) -> Result<(Outcome, Vec<Timing>), Error> {
+) -> Result<Ended, Error> {
     let start = sys::now();
     let standard = Standard::new()?;
     standard.refuse_reopening(plan)?;
+    standard.refuse_cgroups(plan)?;
+    let signals = Signals::new(&PASSED);
+    let blocked = Blocked::new(signals);
+    let mut leaf = Leaf::of(plan, Beside(1))?;
+    let budget = leaf.as_ref().and_then(Leaf::budget);
     let layers = Layers::new()?;
     let mut calls = plan.seccomp.clone();
     if layers.inner().is_none() {
@@ -71,11 +78,13 @@ pub(super) fn run(
     let on_demand = attendant.as_ref().is_some_and(|attendant| attendant.making() == Making::OnDemand);
     let asked = if on_demand { inner_end } else { None };
     let wired = wire.as_ref().map(|(_, end)| end.as_raw_fd());
-    let keep: Vec<RawFd> =
-        [report_end.as_raw_fd(), control_end.as_raw_fd()].into_iter().chain(asked).chain(wired).collect();
+    let counted = budget.map(|budget| budget.statistics);
+    let ends = [report_end.as_raw_fd(), control_end.as_raw_fd()];
+    let keep: Vec<RawFd> = ends.into_iter().chain(asked).chain(wired).chain(counted).collect();
     let sandbox = Sandbox::new(plan, &layers, &standard, options.timings, &keep, inner_end)?;
-    let signals = Signals::new(&PASSED);
-    let blocked = Blocked::new(signals);
+    if let (Some(leaf), Some(_)) = (&mut leaf, &attendant) {
+        leaf.leave_removal()?;
+    }
     let processors = Processors::keep_to_one();
     let started = command;
     let command =
@@ -89,10 +98,12 @@ pub(super) fn run(
         signals,
         processors,
         stack: Stack::new(),
+        budget,
         timings: options.timings,
     };
     let prepared = sys::now();
-    let pid = match process::clone_namespaces().map_err(explain::namespaces)? {
+    let cloned = process::clone_namespaces(leaf.as_ref().map(Leaf::descriptor));
+    let pid = match cloned.map_err(|errno| explain::cloned(errno, leaf.as_ref()))? {
         Side::Child => first.run(),
         Side::Parent { pid } => pid,
     };
@@ -142,15 +153,18 @@ pub(super) fn run(
     let change = process::wait_for_end(pid);
     watch.reached.push((Phase::End as u32, sys::now()));
     let concluded = mediator.map(Mediator::conclude);
+    let counted = Leaf::conclude(leaf);
     if let Some(terminal) = terminal {
         take_terminal_back(terminal);
     }
     drop(blocked);
     attended?;
     let outcome = match watch.end {
+        _ if counted.ended_by.is_some() => Outcome::UsedUp(Resource::Memory),
         Some(Message::Exited(code)) => Outcome::Exited(code),
         Some(Message::Signalled(signal)) => Outcome::Signalled(signal),
         Some(Message::TimedOut) => Outcome::TimedOut,
+        Some(Message::UsedUp) => Outcome::UsedUp(Resource::Cpu),
         Some(Message::Failed(list, index, errno)) => {
             let steps = if list == List::Sandbox { &sandbox.steps } else { &command.steps };
             let errno = Errno::from_raw(errno);
@@ -170,7 +184,7 @@ pub(super) fn run(
         Timings::Off => Vec::new(),
         Timings::On => timings(start, prepared, &watch.reached),
     };
-    Ok((outcome, timings))
+    Ok(Ended { outcome, timings, refused: counted.refused })
 }
 
 /// Who judges what the plan wants judged, and takes what is observed; `None` if nobody wants anything of the kind.
@@ -338,9 +352,9 @@ impl Watch {
             return;
         }
         match Message::decode(bytes) {
-            Some(end @ (Message::Exited(_) | Message::Signalled(_) | Message::TimedOut))
-                if self.end.is_none() =>
-            {
+            Some(
+                end @ (Message::Exited(_) | Message::Signalled(_) | Message::TimedOut | Message::UsedUp),
+            ) if self.end.is_none() => {
                 self.reached.push((Phase::Command as u32, sys::now()));
                 self.end = Some(end);
             }

@@ -11,7 +11,7 @@ use nix::unistd::{getegid, geteuid};
 use super::descriptors::Standard;
 use super::landlock::Layers;
 use super::operation::{Operation, Step};
-use super::{elsewhere, network, tree};
+use super::{cgroup, elsewhere, network, tree};
 use crate::launch::{Error, Phase, Timings};
 
 /// A sandbox that is ready to be made.
@@ -38,6 +38,9 @@ impl Sandbox {
         let mut list = List { steps: Vec::new(), timings };
         list.identity();
         list.kernel_settings(plan)?;
+        if cgroup::held(plan).next().is_some() {
+            list.add(Operation::LeaveCgroups);
+        }
         list.mark(Phase::Identity);
         list.add(Operation::Umask);
         list.add(Operation::Private);

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
+use fence_compiler::fidelity::limit_name;
 use fence_compiler::plan::NetworkPlan;
-use fence_compiler::policy::PathAction;
-use fence_compiler::question::{Question, Verdict};
+use fence_compiler::policy::{LimitKind, PathAction};
+use fence_compiler::question::{Question, Reason, Verdict};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, SockFlag, accept4, getsockopt, recv, sockopt};
 
@@ -18,8 +19,10 @@ use super::wire::{self, Kind, TEXT};
 use crate::audit::{Event, EventSource, Keeper, LastRefusal, Log, Passed, Told};
 use crate::cli::record::Live;
 use crate::cli::{observed, prepared, remedy};
+use crate::launch::Resource;
 use crate::linux::session::{Asked, Session, Watched, peer_lives, tell};
 use crate::preflight::{Ways, world};
+use crate::printer;
 use crate::session::Error;
 use crate::session::judged::{Rules, Wanted};
 
@@ -78,6 +81,7 @@ impl Manager {
                 break;
             }
         }
+        self.note_limit();
         let Manager { session, listener, own, .. } = self;
         // Nobody finds it any more, then everything inside ends, then whoever asked for that is told.
         folder::remove(&own);
@@ -230,6 +234,24 @@ impl Manager {
         let error =
             self.session.explain(u32::try_from(index).ok(), i32::try_from(errno).unwrap_or(0), &asked);
         tell_text(connection, error.exit_code(), &error.to_string());
+    }
+
+    /// Logs that a limit of all commands together has ended the session.
+    fn note_limit(&mut self) {
+        let kind = match self.session.used_up() {
+            Some(Resource::Memory) => LimitKind::Memory,
+            Some(Resource::Cpu) => LimitKind::Cpu,
+            None => return,
+        };
+        let policy = &self.rules.policy;
+        if let (Some((statement, place)), Some(log)) = (printer::limit_in_force(policy, kind), &mut self.log)
+        {
+            let reason = Reason::AlwaysClosed(format!("{statement} ({place})"));
+            let item = "every command of the session".to_owned();
+            let event =
+                Event::decided(EventSource::Fence, limit_name(kind), item, Verdict::Denied, &reason, policy);
+            let _ = log.add(&event);
+        }
     }
 
     /// Takes note of a command that was refused; whoever asked for it is told by the answer.

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::running::{Running, Slot};
 use super::terms;
+use crate::linux::budget::Budget;
 use crate::linux::message::{Forward, List, Message, Origin};
 use crate::linux::operation::{Asked, State, Step, Watched};
 use crate::linux::sandbox::Sandbox;
@@ -25,6 +26,8 @@ pub(super) struct Keeper<'a> {
     pub(super) steps: Vec<Step>,
     /// How long each command may take.
     pub(super) time: Option<Duration>,
+    /// How much processor time there is for all commands together, if that is limited.
+    pub(super) budget: Option<Budget>,
     /// The descriptors that it keeps.
     pub(super) ends: Ends,
     /// What the process of a command runs on until it executes.
@@ -141,6 +144,11 @@ impl Keeper<'_> {
                 }
             }
         }
+        match self.budget.as_mut().map(|budget| budget.due(now)) {
+            None => {}
+            Some(None) => self.used_up(),
+            Some(Some(due)) => next = next.min(due),
+        }
         if let Some(idle) = self.idle.filter(|_| self.running.is_empty()) {
             let over = since.saturating_add(nanoseconds(idle));
             if over <= now {
@@ -152,6 +160,17 @@ impl Keeper<'_> {
             u64::MAX => -1,
             next => i32::try_from(next.saturating_sub(now).div_ceil(1_000_000)).unwrap_or(i32::MAX),
         }
+    }
+
+    /// Ends everything: what all commands may have together is used up.
+    fn used_up(&mut self) -> ! {
+        process::kill(-1, libc::SIGKILL);
+        for slot in self.running.all().into_iter().flatten() {
+            if slot.channel >= 0 {
+                self.say(slot, Message::UsedUp);
+            }
+        }
+        process::exit(0)
     }
 
     fn overdue(&mut self, slot: Slot) {

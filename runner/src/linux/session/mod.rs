@@ -32,6 +32,7 @@ pub(crate) use crate::linux::sys::terminal::Size;
 pub(crate) use running::MOST;
 pub(crate) use watching::Watched;
 
+use super::cgroup::{self, Leaf};
 use super::command::{Filter, no_core, rlimit};
 use super::descriptors::Standard;
 use super::explain;
@@ -44,7 +45,7 @@ use super::relay::{Beside, relay};
 use super::sandbox::Sandbox;
 use super::sys::process::{self, Readable, Side, Signals, Stack};
 use super::sys::{self, request, socket};
-use crate::launch::{Arbiter, Attendant, Error, Observed, Outcome, Timings};
+use crate::launch::{Arbiter, Attendant, Error, Observed, Outcome, Resource, Timings};
 use keeper::{Ends, Keeper};
 use running::Running;
 use server::Server;
@@ -71,6 +72,8 @@ pub(crate) struct Session {
     observed: Observed,
     /// How it ended, once that was seen.
     ended: Mutex<Option<String>>,
+    /// The cgroup that it is in, if a limit is held by one.
+    leaf: Option<Leaf>,
 }
 
 /// What the commands of a session are held by from now on.
@@ -154,6 +157,8 @@ impl Session {
         let Helpers { attendant, arbiter, observed, kept } = helpers;
         let attendant = attendant.filter(|_| plan.network != NetworkPlan::Isolated);
         let judging = judging(&plan, observed, arbiter)?;
+        let leaf = Leaf::of(&plan, cgroup::Beside(1))?;
+        let budget = leaf.as_ref().and_then(Leaf::budget);
         let layers = Layers::new()?;
         let mut calls = plan.seccomp.clone();
         if layers.inner().is_none() {
@@ -188,6 +193,7 @@ impl Session {
             .into_iter()
             .chain(ends.others.into_iter().filter(|other| *other >= 0))
             .chain(wire.as_ref().map(|(_, end)| end.as_raw_fd()))
+            .chain(budget.map(|budget| budget.statistics))
             .collect();
         let inner_end = served.as_ref().map(|(_, end)| end.as_raw_fd());
         let mut sandbox = Sandbox::new(&plan, &layers, &Standard::none(), Timings::Off, &keep, inner_end)?;
@@ -200,12 +206,14 @@ impl Session {
             sandbox: &sandbox,
             steps: own_steps,
             time: sandbox.time,
+            budget,
             ends,
             stack: Stack::new(),
             running: Running::new(),
             idle,
         };
-        let first = match process::clone_namespaces().map_err(explain::namespaces)? {
+        let cloned = process::clone_namespaces(leaf.as_ref().map(Leaf::descriptor));
+        let first = match cloned.map_err(|errno| explain::cloned(errno, leaf.as_ref()))? {
             Side::Child => keeper.run(),
             Side::Parent { pid } => pid,
         };
@@ -246,6 +254,7 @@ impl Session {
             judged: Mutex::new(judged),
             observed,
             ended: Mutex::new(None),
+            leaf,
         };
         match failed {
             Some(error) => Err(error),
@@ -266,7 +275,9 @@ impl Session {
         watched: Option<Watched<'_>>,
     ) -> Result<(), Error> {
         let numbers = standard.map(|one| one.as_raw_fd());
-        Standard::at(numbers)?.refuse_reopening(&self.held().plan)?;
+        let standard = Standard::at(numbers)?;
+        standard.refuse_reopening(&self.held().plan)?;
+        standard.refuse_cgroups(&self.held().plan)?;
         let watched = watched.map(|watched| self.watched(&watched)).transpose()?;
         let memory = request::compose(
             &asked.program,
@@ -393,6 +404,11 @@ impl Session {
         self.report.as_fd()
     }
 
+    /// What all its commands together have used up, if that has ended it.
+    pub(crate) fn used_up(&self) -> Option<Resource> {
+        self.leaf.as_ref().and_then(Leaf::used_up)
+    }
+
     fn has_ended(&self) -> Option<()> {
         let [report] = process::wait_readable([self.report.as_raw_fd()], 0);
         (report == Readable::Ended).then_some(())
@@ -511,6 +527,7 @@ pub(crate) fn heard(bytes: [u8; LENGTH]) -> Option<Heard> {
         Message::Exited(code) => Heard::Ended(Outcome::Exited(code)),
         Message::Signalled(signal) => Heard::Ended(Outcome::Signalled(signal)),
         Message::TimedOut => Heard::Ended(Outcome::TimedOut),
+        Message::UsedUp => Heard::Ended(Outcome::UsedUp(Resource::Cpu)),
         Message::Stopped(signal) => Heard::Stopped(signal),
         Message::Failed(List::Command, index, errno) => Heard::Failed(Some(index), errno),
         Message::Failed(_, _, errno) => Heard::Failed(None, errno),

@@ -53,6 +53,13 @@ pub(super) fn read(fd: RawFd, bytes: &mut [u8]) -> Result<usize, Errno> {
     usize::try_from(read).map_err(|_| Errno::last())
 }
 
+/// Reads from the beginning of a file, at most as much as fits.
+pub(super) fn read_from_start(fd: RawFd, bytes: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: pointer and length are those of a live slice that nobody else reads meanwhile.
+    let read = unsafe { libc::pread(fd, bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    usize::try_from(read).map_err(|_| Errno::last())
+}
+
 /// Closes a descriptor; an error is of no use to anybody.
 pub(super) fn close(fd: RawFd) {
     // SAFETY: no memory is passed.
@@ -76,6 +83,12 @@ pub(super) fn open_directory(path: &CStr) -> Result<RawFd, Errno> {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
     // SAFETY: the path is NUL-terminated.
     check(unsafe { libc::open(path.as_ptr(), flags) }.into())
+}
+
+/// Removes an empty directory.
+pub(super) fn remove_directory(above: RawFd, name: &CStr) -> Result<(), Errno> {
+    // SAFETY: the name is NUL-terminated.
+    check(unsafe { libc::unlinkat(above, name.as_ptr(), libc::AT_REMOVEDIR) }.into()).map(drop)
 }
 
 /// Closes all descriptors from the first to the last number.

@@ -20,27 +20,41 @@ pub(in crate::linux) enum Side {
     },
 }
 
-/// Makes a process in namespaces of its own (user, mount, pid, net, ipc, uts, cgroup). Its signal handlers are the
-/// default ones; its end sends no signal.
+/// Makes a process in namespaces of its own (user, mount, pid, net, ipc, uts, cgroup), and in another cgroup if one is given: its
+/// own namespace of those it makes there itself ([`leave_cgroups`]), because this one would begin where its parent is. Its signal
+/// handlers are the default ones; its end sends no signal.
 ///
 /// In a program with several threads the child must do system calls only.
-pub(in crate::linux) fn clone_namespaces() -> Result<Side, Errno> {
+pub(in crate::linux) fn clone_namespaces(cgroup: Option<RawFd>) -> Result<Side, Errno> {
     const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
         | libc::CLONE_NEWNS
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNET
         | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP;
+        | libc::CLONE_NEWUTS;
     const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     // SAFETY: `clone_args` is plain integers, for which all zero is a value.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = u64::from(NAMESPACES.cast_unsigned()) | CLONE_CLEAR_SIGHAND;
+    match cgroup.and_then(|cgroup| u64::try_from(cgroup).ok()) {
+        Some(cgroup) => {
+            arguments.flags |= CLONE_INTO_CGROUP;
+            arguments.cgroup = cgroup;
+        }
+        None => arguments.flags |= u64::from(libc::CLONE_NEWCGROUP.cast_unsigned()),
+    }
     // SAFETY: no CLONE_VM: the child runs on a copy of the memory. The structure lives through the call and its
     // size is told.
     let pid =
         check(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) })?;
     Ok(if pid == 0 { Side::Child } else { Side::Parent { pid } })
+}
+
+/// Makes a namespace of cgroups that begins where this process is.
+pub(in crate::linux) fn leave_cgroups() -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }.into()).map(drop)
 }
 
 /// Makes a process that goes on with a copy of this one's memory, as `fork` does: its allocator works, and of several
