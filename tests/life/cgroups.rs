@@ -13,9 +13,12 @@ use crate::harness::{Ground, Person, Scene, Start, Suite};
 const LIMITED: &str = "include base\nallow read write $cwd\nlimit cpu 600s\n";
 const SERVED: &str = "include base\nallow read write $cwd\nallow connect localhost:9\nlimit cpu 600s\n";
 
+/// What is looked at in a scene.
+type Look = fn(&Scene) -> Result<(), String>;
+
 /// Adds the tests.
 pub fn add(suite: &mut Suite) {
-    let cases: [(&str, fn(&Scene) -> Result<(), String>); 5] = [
+    let cases: [(&str, Look); 5] = [
         ("is gone when the command has ended", |scene| gone_after(scene, LIMITED, "exit 0")),
         ("is gone when a run that is served has ended", |scene| gone_after(scene, SERVED, "exit 0")),
         ("is gone when the command leaves processes", |scene| {
