@@ -29,13 +29,22 @@ impl<'a> RequestAsked<'a> {
         let path = path.split(['?', '#']).next().unwrap_or("");
         let raw = segments(path.as_bytes());
         let decoded: Vec<Vec<u8>> = raw.iter().map(|segment| decode(segment)).collect();
+        // Some servers leave out what stands behind `;` in a segment, and so read `..;x` as `..`.
+        let bare: Vec<Vec<u8>> = decoded.iter().map(|segment| without_parameters(segment)).collect();
         let strange = |byte: &u8| matches!(byte, b'/' | b'\\' | b'%' | 0..=31);
+        // What is no UTF-8 may hold a `.` or a `/` in more bytes than it takes.
         let doubtful = path.contains("//")
             || decoded
                 .iter()
-                .any(|segment| segment == b"." || segment == b".." || segment.iter().any(strange));
-        let mut readings =
-            vec![collapse(&decoded), collapse(&raw), collapse(&segments(&decode(path.as_bytes())))];
+                .any(|segment| segment.iter().any(strange) || std::str::from_utf8(segment).is_err())
+            || bare.iter().any(|segment| matches!(segment.as_slice(), b"" | b"." | b".."));
+        let named: Vec<Vec<u8>> = bare.into_iter().filter(|segment| !segment.is_empty()).collect();
+        let mut readings = vec![
+            collapse(&decoded),
+            collapse(&raw),
+            collapse(&segments(&decode(path.as_bytes()))),
+            collapse(&named),
+        ];
         readings.extend([decoded, raw]);
         readings.dedup();
         let certainty = if doubtful { Certainty::Doubtful } else { Certainty::Certain };
@@ -76,6 +85,10 @@ impl Covers<HttpPattern> for RequestAsked<'_> {
 
 fn segments(path: &[u8]) -> Vec<Vec<u8>> {
     path.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty()).map(<[u8]>::to_vec).collect()
+}
+
+fn without_parameters(segment: &[u8]) -> Vec<u8> {
+    segment.split(|byte| *byte == b';').next().unwrap_or_default().to_vec()
 }
 
 /// Takes `.` and `..` out, as RFC 3986 does.
