@@ -28,7 +28,10 @@ pub struct Suite {
 impl Suite {
     /// A suite without tests.
     pub fn new(name: &str) -> Suite {
-        let arguments = Arguments::from_args();
+        let mut arguments = Arguments::from_args();
+        // A case waits as long as it computes.
+        let twice = std::thread::available_parallelism().map_or(2, |processors| 2 * processors.get());
+        arguments.test_threads.get_or_insert(twice);
         Suite {
             arguments,
             ground: Arc::new(Ground::new(name)),
