@@ -221,11 +221,20 @@ pub(super) fn host(place: &Surroundings, policy: &Policy, also_protected: Vec<Ab
     }
     protected.sort();
     protected.dedup();
-    let mut host = probe(place, &named_variables(policy), protected);
-    #[cfg(target_os = "linux")]
+    with_cgroup(probe(place, &named_variables(policy), protected), policy)
+}
+
+/// What a cgroup of the run's own could hold, asked where a limit needs one.
+#[cfg(target_os = "linux")]
+fn with_cgroup(mut host: Host, policy: &Policy) -> Host {
     if policy.limits.iter().any(|limit| of_all_together(limit.kind)) {
         host.features.cgroup = Some(crate::host::cgroup::cgroup());
     }
+    host
+}
+
+#[cfg(not(target_os = "linux"))]
+fn with_cgroup(host: Host, _: &Policy) -> Host {
     host
 }
 
