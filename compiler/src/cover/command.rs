@@ -50,8 +50,7 @@ impl<'a> StartAsked<'a> {
         if let Some(resolved) = &start.resolved {
             files.push(PathAsked::new(world, resolved)?);
         }
-        let mut names = vec![base(&start.asked).to_owned()];
-        names.push(called(start).to_owned());
+        let mut names = vec![base(&start.asked).to_owned(), called(start).to_owned()];
         for object in files.iter().flat_map(PathAsked::objects) {
             names.extend(object.name().map(|name| String::from_utf8_lossy(name).into_owned()));
         }
@@ -69,27 +68,6 @@ impl<'a> StartAsked<'a> {
 
     fn words(&self) -> &[String] {
         self.start.argv.get(1..).unwrap_or(&[])
-    }
-
-    /// The applet that a multicall binary is asked for in its arguments, and the words after it.
-    fn applet(&self) -> Option<(&str, &[String])> {
-        let called = [base(&self.start.asked), called(self.start)];
-        let (first, rest) = self.words().split_first()?;
-        if called.contains(&"coreutils") {
-            let applet = first
-                .strip_prefix("--coreutils-prog=")
-                .or_else(|| first.strip_prefix("--coreutils-prog-shebang="))?;
-            return Some((base(applet), rest));
-        }
-        if !called.iter().any(|name| takes_applet(name)) {
-            return None;
-        }
-        // `busybox busybox touch` is `touch`.
-        let (mut applet, mut words) = (base(first), rest);
-        while let Some((next, rest)) = words.split_first().filter(|_| takes_applet(applet)) {
-            (applet, words) = (base(next), rest);
-        }
-        Some((applet, words))
     }
 
     /// What `git` is asked for by a start of one of its parts: `git-push` is `git push`.
@@ -115,7 +93,7 @@ impl<'a> StartAsked<'a> {
             ProgramPattern::Name(_) => {
                 fits(&names, self.words())
                     || self.subcommands().any(|words| fits(&["git"], &words))
-                    || self.applet().is_some_and(|(applet, words)| fits(&[applet], words))
+                    || applet(self.start).is_some_and(|(applet, words)| fits(&[applet], words))
             }
         }
     }
@@ -183,8 +161,34 @@ fn called(start: &Start) -> &str {
     base(first.strip_prefix('-').unwrap_or(first))
 }
 
+/// The names that a start is given by its words: what is asked for, what that is called, and a multicall binary's applet.
+pub(crate) fn spoken_names(start: &Start) -> impl Iterator<Item = &str> {
+    [base(&start.asked), called(start)].into_iter().chain(applet(start).map(|(applet, _)| applet))
+}
+
+/// The applet that a multicall binary is asked for in its arguments, and the words after it.
+fn applet(start: &Start) -> Option<(&str, &[String])> {
+    let called = [base(&start.asked), called(start)];
+    let (first, rest) = start.argv.get(1..)?.split_first()?;
+    if called.contains(&"coreutils") {
+        let applet = first
+            .strip_prefix("--coreutils-prog=")
+            .or_else(|| first.strip_prefix("--coreutils-prog-shebang="))?;
+        return Some((base(applet), rest));
+    }
+    if !called.iter().any(|name| takes_applet(name)) {
+        return None;
+    }
+    // `busybox busybox touch` is `touch`.
+    let (mut applet, mut words) = (base(first), rest);
+    while let Some((next, rest)) = words.split_first().filter(|_| takes_applet(applet)) {
+        (applet, words) = (base(next), rest);
+    }
+    Some((applet, words))
+}
+
 /// Whether a binary under this name is told by its first argument which program it is.
-pub(crate) fn takes_applet(name: &str) -> bool {
+fn takes_applet(name: &str) -> bool {
     name.starts_with("busybox") || name.starts_with("toybox")
 }
 
@@ -389,7 +393,7 @@ fn has_value(option: &Glob, value: &Glob, words: &[String]) -> bool {
     apart || glued
 }
 
-/// Whether the letter of an option stands in a cluster, and what is behind it there is the value: `-mX`, `-Bm=X`.
+/// Whether the letter of an option stands in a cluster, and what is behind it there is the value: `-mX`, `-BmX`.
 fn ends_cluster(option: &str, value: &Glob, word: &str) -> bool {
     let letters = |text: &str| text.chars().all(|letter| letter.is_ascii_alphanumeric());
     let Some(letter) = option.strip_prefix('-') else { return false };
@@ -399,9 +403,6 @@ fn ends_cluster(option: &str, value: &Glob, word: &str) -> bool {
     cluster.match_indices(letter).any(|(at, letter)| {
         let (before, rest) =
             (cluster.get(..at).unwrap_or(""), cluster.get(at + letter.len()..).unwrap_or(""));
-        letters(before)
-            && [rest, rest.strip_prefix('=').unwrap_or(rest)]
-                .iter()
-                .any(|rest| value.matches(rest.as_bytes()))
+        letters(before) && value.matches(rest.as_bytes())
     })
 }

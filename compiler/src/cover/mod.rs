@@ -16,7 +16,7 @@ mod request;
 pub(crate) use addresses::{addresses_of, each_address};
 pub(crate) use always::{CLOSED_CALLS, always_closed, is_below, is_open_device, is_own_process};
 pub use command::StartAsked;
-pub(crate) use command::{takes_applet, words_close};
+pub(crate) use command::{spoken_names, words_close};
 pub(crate) use host::meanings;
 pub use host::{HostAsked, Need, is_internal};
 pub(crate) use path::readings;

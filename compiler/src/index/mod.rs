@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::bytes::AbsolutePath;
-use crate::cover::takes_applet;
+use crate::cover::spoken_names;
 use crate::decide::{Among, Unset, decide_among};
 use crate::pattern::{CommandPattern, Component, ProgramPattern, Root, Variable, path_value};
 use crate::policy::{Effect, NameAction, Policy, RuleId, Subject};
@@ -151,23 +151,7 @@ impl<'p> Index<'p> {
         for path in paths {
             files.find_start(world, path.name(), Some(path), found);
         }
-        let last = |text: &str| {
-            let text = text.trim_end_matches('/');
-            text.rsplit('/').next().unwrap_or(text).to_owned()
-        };
-        let first = start.argv.first().map(String::as_str).unwrap_or_default();
-        let names = [&start.asked, first, first.strip_prefix('-').unwrap_or(first)].map(last);
-        // The applet of a multicall binary stands among its words: the first that is no such binary again.
-        let words = start.argv.iter().skip(1);
-        let binaries = words.clone().take_while(|word| takes_applet(&last(word))).count();
-        let words = words.take(binaries + 1).map(|word| {
-            let word = word
-                .strip_prefix("--coreutils-prog=")
-                .or_else(|| word.strip_prefix("--coreutils-prog-shebang="))
-                .unwrap_or(word);
-            last(word)
-        });
-        for name in names.into_iter().chain(words) {
+        for name in spoken_names(start) {
             files.find_start(world, Some(name.as_bytes()), None, found);
         }
     }

@@ -17,7 +17,8 @@ pub use time::Timestamp;
 
 use std::net::IpAddr;
 
-use fence_compiler::policy::{Policy, RuleId};
+use fence_compiler::fidelity::limit_name;
+use fence_compiler::policy::{LimitKind, Policy, RuleId};
 use fence_compiler::question::{Reason, Verdict};
 use serde::{Deserialize, Serialize};
 
@@ -162,6 +163,18 @@ impl Event {
             Reason::AlwaysOpen(what) => (Vec::new(), Some(format!("open always: {what}"))),
         };
         Event { rules, reason, ..Event::now(source, action, short(item), verdict) }
+    }
+
+    /// Makes the event of a limit that was reached: the statement and where it stands.
+    #[must_use]
+    pub(crate) fn limited(
+        kind: LimitKind,
+        item: String,
+        (statement, place): (&str, &str),
+        policy: &Policy,
+    ) -> Event {
+        let reason = Reason::AlwaysClosed(format!("{statement} ({place})"));
+        Event::decided(EventSource::Fence, limit_name(kind), item, Verdict::Denied, &reason, policy)
     }
 
     /// Makes the event of something that the policy refuses and the person has allowed.

@@ -6,7 +6,7 @@ use fence_compiler::policy::{Effect, IncludeRecord, Policy, Rule, RuleId};
 use fence_compiler::question::{Decision, Reason, Verdict};
 use fence_compiler::source::{Origin, SourceId};
 
-use crate::audit::visible;
+use crate::audit::{Event, EventSource, Told, visible};
 use crate::preflight::Refusal;
 use crate::printer;
 
@@ -35,6 +35,15 @@ pub(crate) fn told(policy: &Policy, refusal: &Refusal) -> (String, Option<String
         text.push_str(&format!("\n  {line}"));
     }
     (text, remedy)
+}
+
+/// The same, with its event.
+pub(super) fn refused(policy: &Policy, refusal: &Refusal) -> (String, Told) {
+    let Refusal { action, item, decision } = refusal;
+    let (text, remedy) = told(policy, refusal);
+    let source = EventSource::Preflight;
+    let event = Event::decided(source, action, item.clone(), decision.verdict, &decision.reason, policy);
+    (text, Told { event, remedy })
 }
 
 /// A rule as one line: its place, and the statement.

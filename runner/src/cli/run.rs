@@ -12,12 +12,12 @@ use anyhow::{Context, anyhow, bail};
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
 use fence_compiler::diagnostic::{Diagnostic, Severity, render};
-use fence_compiler::fidelity::{Enforced, Enforcement, limit_name};
+use fence_compiler::fidelity::{Enforced, Enforcement};
 use fence_compiler::grant::{bounding, can_be_asked};
 use fence_compiler::host::{Files, Host};
 use fence_compiler::plan::EnvironmentPlan;
 use fence_compiler::policy::{LimitKind, Policy};
-use fence_compiler::question::{Question, Reason, Verdict};
+use fence_compiler::question::{Question, Verdict};
 use fence_compiler::source::Sources;
 
 use super::arguments::{BackendName, Chosen as ChosenPolicy, Run};
@@ -34,11 +34,11 @@ use super::serving::Serving;
 use super::starts::Starts;
 use super::{artifact, distrust, fidelity, observed, own, refused, words};
 use crate::asking::Asker;
-use crate::audit::{Event, EventSource, Log, Told, visible};
+use crate::audit::{Event, Log, Told, visible};
 use crate::host::Surroundings;
 #[cfg(target_os = "linux")]
 use crate::launch::Arbiter;
-use crate::launch::{self, Ended, Options, Outcome, Resource, Standard, Timings};
+use crate::launch::{self, Ended, Options, Outcome, Standard, Timings};
 #[cfg(target_os = "macos")]
 use crate::macos::Heard;
 use crate::preflight::{Judge, Lookup, NotFound, Program, Refusal, invocations, look_up};
@@ -481,18 +481,9 @@ impl Started<'_> {
 
     /// Tells and logs a refusal before the start.
     fn refused(&mut self, refusal: &Refusal) -> anyhow::Result<u8> {
-        let policy = &self.prepared.policy;
-        let event = Event::decided(
-            EventSource::Preflight,
-            refusal.action,
-            refusal.item.clone(),
-            Verdict::Denied,
-            &refusal.decision.reason,
-            policy,
-        );
-        let (text, remedy) = remedy::told(policy, refusal);
+        let (text, told) = remedy::refused(&self.prepared.policy, refusal);
         self.screen.say(&text);
-        self.conclude(Told { event, remedy })?;
+        self.conclude(told)?;
         Ok(REFUSED)
     }
 
@@ -545,8 +536,7 @@ impl Started<'_> {
         }
         let ended_by = match outcome {
             Outcome::TimedOut => Some(LimitKind::Time),
-            Outcome::UsedUp(Resource::Memory) => Some(LimitKind::Memory),
-            Outcome::UsedUp(Resource::Cpu) => Some(LimitKind::Cpu),
+            Outcome::UsedUp(resource) => Some(resource.limit()),
             Outcome::Exited(_) | Outcome::Signalled(_) => None,
         };
         if let Some(kind) = ended_by {
@@ -651,9 +641,7 @@ impl Started<'_> {
         let Some((statement, place)) = crate::printer::limit_in_force(policy, kind) else { return Ok(()) };
         self.screen.note(&format!("{done} `{}` ({place})", visible(&statement)));
         let item = command.program.to_string_lossy().into_owned();
-        let reason = Reason::AlwaysClosed(format!("{statement} ({place})"));
-        let event =
-            Event::decided(EventSource::Fence, limit_name(kind), item, Verdict::Denied, &reason, policy);
+        let event = Event::limited(kind, item, (&statement, &place), policy);
         self.conclude(Told { event, remedy: None })
     }
 }

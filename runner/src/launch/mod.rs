@@ -9,6 +9,8 @@ mod timing;
 
 use std::ffi::CString;
 
+use fence_compiler::policy::LimitKind;
+
 pub use arbiter::{Arbiter, Asked, Links, Refused, Role, Seen, Step, Ways};
 #[cfg(target_os = "linux")]
 pub use attendant::{Attendant, Explicit, Making, Sockets};
@@ -54,7 +56,7 @@ pub struct Options {
 }
 
 /// Which calls somebody looks at that the kernel answers by itself. Looking decides nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Observed {
     /// None.
     Nothing,
@@ -102,6 +104,16 @@ pub enum Resource {
     Memory,
     /// Processor time.
     Cpu,
+}
+
+impl Resource {
+    /// What limits it.
+    pub(crate) fn limit(self) -> LimitKind {
+        match self {
+            Resource::Memory => LimitKind::Memory,
+            Resource::Cpu => LimitKind::Cpu,
+        }
+    }
 }
 
 /// What came of a command.

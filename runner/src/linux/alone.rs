@@ -158,7 +158,7 @@ pub fn run(
     }
     let outcome = match (outside.time, outside.end) {
         (Time::Over, _) => Outcome::TimedOut,
-        _ if counted.ended_by.is_some() => Outcome::UsedUp(Resource::Memory),
+        _ if counted.out_of_memory => Outcome::UsedUp(Resource::Memory),
         (_, Some(Change::Exited(code))) => Outcome::Exited(code),
         (_, Some(Change::Signalled(signal))) => Outcome::Signalled(signal),
         (_, Some(Change::Stopped(_)) | None) => return Err(Error::Lost("something unknown".to_owned())),

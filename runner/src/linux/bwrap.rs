@@ -115,7 +115,7 @@ pub fn run(
     attended?;
     let outcome = match (status.exit_code(), outside.end) {
         _ if outside.time == Time::Over => Outcome::TimedOut,
-        _ if counted.ended_by.is_some() => Outcome::UsedUp(Resource::Memory),
+        _ if counted.out_of_memory => Outcome::UsedUp(Resource::Memory),
         (Some(code), _) => Outcome::Exited(code),
         (None, Some(Change::Signalled(signal))) => Outcome::Signalled(signal),
         // It has said itself why the program could not be executed.

@@ -45,8 +45,8 @@ pub(super) struct Beside(pub(super) u64);
 /// What a cgroup has counted of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Counted {
-    /// What the kernel has ended all of it for. In which order it has, the first process may have seen a part of.
-    pub(super) ended_by: Option<Resource>,
+    /// Whether the kernel has ended all of it for its memory. In which order it has, the first process may have seen a part of.
+    pub(super) out_of_memory: bool,
     /// How many processes were refused.
     pub(super) refused: u64,
 }
@@ -169,9 +169,8 @@ impl Leaf {
 
     /// Reads what it has counted, once everything in it has ended, and removes it.
     pub(super) fn conclude(leaf: Option<Leaf>) -> Counted {
-        let out_of_memory = leaf.as_ref().filter(|leaf| leaf.is_out_of_memory());
         Counted {
-            ended_by: out_of_memory.map(|_| Resource::Memory),
+            out_of_memory: leaf.as_ref().is_some_and(Leaf::is_out_of_memory),
             refused: leaf.as_ref().map_or(0, Leaf::refused),
         }
     }

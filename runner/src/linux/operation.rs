@@ -469,9 +469,10 @@ impl State {
     ) -> Result<(), Errno> {
         let memory = self.asked()?.memory;
         let listener = notice::install(program)?;
-        let handed = [listener, memory, told.unwrap_or(-1)];
-        let count = if told.is_some() { 3 } else { 2 };
-        let result = socket::hand_over(channel, handed.get(..count).unwrap_or(&[]));
+        let result = match told {
+            Some(told) => socket::hand_over(channel, &[listener, memory, told]),
+            None => socket::hand_over(channel, &[listener, memory]),
+        };
         sys::close(listener);
         result?;
         confine::install_filter(&seccomp::handed_over())

@@ -160,7 +160,7 @@ pub(super) fn run(
     drop(blocked);
     attended?;
     let outcome = match watch.end {
-        _ if counted.ended_by.is_some() => Outcome::UsedUp(Resource::Memory),
+        _ if counted.out_of_memory => Outcome::UsedUp(Resource::Memory),
         Some(Message::Exited(code)) => Outcome::Exited(code),
         Some(Message::Signalled(signal)) => Outcome::Signalled(signal),
         Some(Message::TimedOut) => Outcome::TimedOut,

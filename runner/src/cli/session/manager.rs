@@ -6,17 +6,16 @@ use std::time::Instant;
 
 use fence_compiler::bytes::AbsolutePath;
 use fence_compiler::decide::decide;
-use fence_compiler::fidelity::limit_name;
 use fence_compiler::plan::NetworkPlan;
-use fence_compiler::policy::{LimitKind, PathAction};
-use fence_compiler::question::{Question, Reason, Verdict};
+use fence_compiler::policy::PathAction;
+use fence_compiler::question::{Question, Verdict};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, SockFlag, accept4, getsockopt, recv, sockopt};
 
 use super::folder;
 use super::telling::LOG;
 use super::wire::{self, Kind, TEXT};
-use crate::audit::{Event, EventSource, Keeper, LastRefusal, Log, Passed, Told};
+use crate::audit::{Event, Keeper, LastRefusal, Log, Passed};
 use crate::cli::record::Live;
 use crate::cli::{observed, prepared, remedy};
 use crate::launch::Resource;
@@ -238,18 +237,12 @@ impl Manager {
 
     /// Logs that a limit of all commands together has ended the session.
     fn note_limit(&mut self) {
-        let kind = match self.session.used_up() {
-            Some(Resource::Memory) => LimitKind::Memory,
-            Some(Resource::Cpu) => LimitKind::Cpu,
-            None => return,
-        };
+        let Some(kind) = self.session.used_up().map(Resource::limit) else { return };
         let policy = &self.rules.policy;
         if let (Some((statement, place)), Some(log)) = (printer::limit_in_force(policy, kind), &mut self.log)
         {
-            let reason = Reason::AlwaysClosed(format!("{statement} ({place})"));
             let item = "every command of the session".to_owned();
-            let event =
-                Event::decided(EventSource::Fence, limit_name(kind), item, Verdict::Denied, &reason, policy);
+            let event = Event::limited(kind, item, (&statement, &place), policy);
             let _ = log.add(&event);
         }
     }
@@ -258,16 +251,7 @@ impl Manager {
     fn note(&mut self, error: &Error, told: Option<&OwnedFd>) {
         let Error::Refused { refusal, .. } = error else { return };
         let Rules { policy, host, .. } = &self.rules;
-        let event = Event::decided(
-            EventSource::Preflight,
-            refusal.action,
-            refusal.item.clone(),
-            refusal.decision.verdict,
-            &refusal.decision.reason,
-            policy,
-        );
-        let (_, remedy) = remedy::told(policy, refusal);
-        let known = Told { event, remedy };
+        let (_, known) = remedy::refused(policy, refusal);
         if let Some(log) = &mut self.log {
             let _ = log.add(&known.event);
         }

@@ -33,11 +33,8 @@ impl Program {
     /// # Errors
     /// It cannot be read.
     pub(super) fn is_loader(found: &Found) -> Result<bool, Errno> {
-        let file =
-            File::open(format!("/proc/self/fd/{}", found.file.as_raw_fd())).map_err(|_| Errno::EACCES)?;
-        let mut head = [0; HEAD];
-        let length = file.read_at(&mut head, 0).map_err(|_| Errno::EIO)?;
-        Ok(is_loader(&file, head.get(..length).unwrap_or_default()) == Some(true))
+        let (file, head) = beginning(found)?;
+        Ok(is_loader(&file, &head) == Some(true))
     }
 
     /// Looks into a file.
@@ -45,21 +42,27 @@ impl Program {
     /// # Errors
     /// It cannot be read, so that nobody can say what it would do.
     pub(super) fn of(found: &Found) -> Result<Program, Errno> {
-        let mut options = File::options();
-        options.read(true).custom_flags(libc::O_NONBLOCK);
-        let file = options
-            .open(format!("/proc/self/fd/{}", found.file.as_raw_fd()))
-            .map_err(|error| error.raw_os_error().map_or(Errno::EACCES, Errno::from_raw))?;
-        let mut head = [0; HEAD];
-        let length = file.read_at(&mut head, 0).map_err(|_| Errno::EIO)?;
-        let head = head.get(..length).unwrap_or_default();
+        let (file, head) = beginning(found)?;
         if head.starts_with(b"#!") {
-            return Ok(script(head).unwrap_or(Program::Other));
+            return Ok(script(&head).unwrap_or(Program::Other));
         }
         let named =
             found.path.as_ref().and_then(|path| path.name()).is_some_and(|name| name.starts_with(b"ld-"));
-        Ok(if named || is_loader(&file, head) == Some(true) { Program::Loader } else { Program::Other })
+        Ok(if named || is_loader(&file, &head) == Some(true) { Program::Loader } else { Program::Other })
     }
+}
+
+/// A file, opened for reading, and how it begins.
+fn beginning(found: &Found) -> Result<(File, Vec<u8>), Errno> {
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let file = options
+        .open(format!("/proc/self/fd/{}", found.file.as_raw_fd()))
+        .map_err(|error| error.raw_os_error().map_or(Errno::EACCES, Errno::from_raw))?;
+    let mut head = vec![0; HEAD];
+    let length = file.read_at(&mut head, 0).map_err(|_| Errno::EIO)?;
+    head.truncate(length);
+    Ok((file, head))
 }
 
 /// The first line of a script, read as the kernel does.
@@ -86,10 +89,8 @@ fn script(head: &[u8]) -> Option<Program> {
 pub(super) fn loaded_with(found: &Found) -> Result<Option<Vec<u8>>, Errno> {
     const INTERPRETER: u32 = 3;
     const LONGEST: u64 = 4096;
-    let file = File::open(format!("/proc/self/fd/{}", found.file.as_raw_fd())).map_err(|_| Errno::EACCES)?;
-    let mut head = [0; HEAD];
-    let length = file.read_at(&mut head, 0).map_err(|_| Errno::EIO)?;
-    let head = head.get(..length).unwrap_or_default();
+    let (file, head) = beginning(found)?;
+    let head = head.as_slice();
     let is_wide = match head {
         [0x7f, b'E', b'L', b'F', 1, ..] => false,
         [0x7f, b'E', b'L', b'F', 2, ..] => true,

@@ -72,11 +72,7 @@ impl Session {
         if self.inner.is_none() {
             calls.push(group_signals());
         }
-        let observed = match (self.observed, watched.observed) {
-            (Observed::Everything, _) | (_, Observed::Everything) => Observed::Everything,
-            (Observed::Changes, _) | (_, Observed::Changes) => Observed::Changes,
-            _ => Observed::Nothing,
-        };
+        let observed = self.observed.max(watched.observed);
         match filter(&calls, &held.plan.mediated, observed, Some(judge.as_raw_fd()))? {
             Filter::Judged { program, .. } => {
                 Ok(Handed { filter: program, judge, told: watched.told.as_raw_fd() })
